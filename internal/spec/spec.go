@@ -30,6 +30,7 @@ type Spec struct {
 	FailureThresholdPPM int64             `json:"failure_threshold_ppm"` // a share in millionths
 	Dedupe              bool              `json:"dedupe"`                // identical requests are called once
 	Cache               string            `json:"cache"`                 // off | reuse
+	Evaluate            *Evaluate         `json:"evaluate,omitempty"`
 	Alerts              json.RawMessage   `json:"alerts,omitempty"`
 	Tests               []Test            `json:"tests,omitempty"`
 	Labels              map[string]string `json:"labels,omitempty"`
@@ -109,6 +110,12 @@ type Pacing struct {
 type Deadline struct {
 	After time.Duration `json:"after,omitempty"`
 	At    string        `json:"at,omitempty"` // "04:30"
+}
+
+// Evaluate compares answers with labels that the items carry.
+type Evaluate struct {
+	Expected string `json:"expected"`       // item field with the right answer
+	Path     string `json:"path,omitempty"` // key of the answer's object to compare; empty: the whole answer
 }
 
 // Test is one canned case for the prompt.
