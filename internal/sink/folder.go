@@ -1,0 +1,164 @@
+package sink
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/batchwright/batchwright/internal/batch"
+)
+
+const tempPrefix = ".batchwright-"
+
+// Folder is a Dest in a local folder. Everything it does stays inside the
+// folder, symbolic links included.
+type Folder struct{ root *os.Root }
+
+// OpenFolder makes the folder if needed and removes what a killed writer left
+// half-written in it. The caller closes it.
+func OpenFolder(path string) (*Folder, error) {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, folderError(path, err)
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, folderError(path, err)
+	}
+	f := &Folder{root}
+	if err := f.sweep(); err != nil {
+		_ = root.Close()
+		return nil, folderError(path, err)
+	}
+	return f, nil
+}
+
+func folderError(path string, err error) error {
+	return &batch.Error{Kind: batch.Config, Op: "open output folder", Ref: path, Msg: "cannot be used",
+		Hint: "set output.uri to a folder you may write to", Err: err}
+}
+
+func (f *Folder) sweep() error {
+	entries, err := fs.ReadDir(f.root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefix) && strings.HasSuffix(e.Name(), ".tmp") && e.Type().IsRegular() {
+			if err := f.root.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Close releases the folder.
+func (f *Folder) Close() error { return f.root.Close() }
+
+// Create begins a file; see Dest.
+func (f *Folder) Create(ctx context.Context, name string) (File, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := plain(name); err != nil {
+		return nil, err
+	}
+	// The name is new for every writing: of two writers on one folder each
+	// publishes its own whole file, never a mixture.
+	temp := tempPrefix + name + "-" + rand.Text() + ".tmp"
+	file, err := f.root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return &folderFile{root: f.root, file: file, temp: temp, name: name}, nil
+}
+
+// Remove deletes a file and makes that durable; see Dest.
+func (f *Folder) Remove(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := plain(name); err != nil {
+		return err
+	}
+	if err := f.root.Remove(name); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return syncDir(f.root)
+}
+
+func plain(name string) error {
+	if name == "" || name == "." || !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) {
+		return &batch.Error{Kind: batch.Internal, Op: "write outputs", Msg: fmt.Sprintf("%q is not a plain file name", name)}
+	}
+	return nil
+}
+
+type folderFile struct {
+	root       *os.Root
+	file       *os.File
+	temp, name string
+	done       bool
+}
+
+func (f *folderFile) Write(p []byte) (int, error) { return f.file.Write(p) }
+
+func (f *folderFile) ReadBack(read func(io.ReaderAt, int64) error) error {
+	return readBack(f.file, read)
+}
+
+func readBack(f *os.File, read func(io.ReaderAt, int64) error) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return read(f, st.Size())
+}
+
+func (f *folderFile) Commit() error {
+	if f.done {
+		return fs.ErrClosed
+	}
+	if err := f.file.Sync(); err != nil {
+		return errors.Join(err, f.Abort())
+	}
+	f.done = true
+	if err := f.file.Close(); err != nil {
+		return errors.Join(err, f.root.Remove(f.temp))
+	}
+	if err := f.root.Rename(f.temp, f.name); err != nil {
+		return errors.Join(err, f.root.Remove(f.temp))
+	}
+	return syncDir(f.root)
+}
+
+func (f *folderFile) Abort() error {
+	if f.done {
+		return nil
+	}
+	f.done = true
+	return errors.Join(f.file.Close(), f.root.Remove(f.temp))
+}
+
+// syncDir makes a rename or a removal survive a power cut. Windows has no such
+// call for a folder; its rename is journalled.
+func syncDir(root *os.Root) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
