@@ -1,24 +1,23 @@
-package budget
+package batch
 
 import (
 	"errors"
 	"math"
 
-	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/money"
 )
 
 // ErrOverdrawn reports that a start does not fit what the lease still holds.
 // Ask for a top-up, or finish what is open and release.
-var ErrOverdrawn = errors.New("budget: the lease's reservation is used up")
+var ErrOverdrawn = errors.New("the lease's reservation is used up")
 
 // Book is a shard's account: the columns of its row that work and money move
 // in. The lease holder is the only one who writes it, so it keeps the truth in
 // memory and writes absolute values; writing the same book twice is harmless.
 type Book struct {
 	N        int
-	Done     batch.Bits
-	Started  batch.Bits
+	Done     Bits
+	Started  Bits
 	Attempts []byte // per item: attempts that count against max_attempts
 	Lost     []byte // per item: attempts whose fate a lost lease hid
 	// ItemTokens is what each item has been charged, in tokens; nil unless an
@@ -37,7 +36,7 @@ type Book struct {
 
 // NewBook is the account of a shard of n items that nobody has worked.
 func NewBook(n int) *Book {
-	return &Book{N: n, Done: batch.NewBits(n), Started: batch.NewBits(n), Attempts: make([]byte, n), Lost: make([]byte, n)}
+	return &Book{N: n, Done: NewBits(n), Started: NewBits(n), Attempts: make([]byte, n), Lost: make([]byte, n)}
 }
 
 // Pending counts the items without an outcome.
@@ -50,7 +49,7 @@ func (b *Book) Free() money.Amount { return b.Reserved.Minus(b.Open).Minus(b.Spe
 // the book before it sends a byte.
 func (b *Book) Start(i int, worst money.Amount) error {
 	if b.Done.Get(i) || b.Started.Get(i) {
-		panic("budget: start of an item that is done or on the wire")
+		panic("batch: start of an item that is done or on the wire")
 	}
 	if !worst.Within(b.Free()) {
 		return ErrOverdrawn
@@ -68,9 +67,9 @@ type End struct {
 	Worst  money.Amount // what Start held
 	Charge money.Amount // what it cost; the worst case when nobody knows
 	Usage  money.Usage
-	Free   bool            // does not consume the item's attempts
-	State  batch.ItemState // pending: try again later; else the item's outcome
-	Lost   bool            // charged without usage: its fate is not known
+	Free   bool      // does not consume the item's attempts
+	State  ItemState // pending: try again later; else the item's outcome
+	Lost   bool      // charged without usage: its fate is not known
 }
 
 // Finish ends the attempt of item i (T3): what was held goes, what it cost is
@@ -93,19 +92,19 @@ func (b *Book) Finish(i int, e End) (breach bool) {
 
 // Close gives item i its outcome without a call of its own: a copy, a cached
 // answer, a quarantined row, or the end of its attempts. Pending does nothing.
-func (b *Book) Close(i int, s batch.ItemState) {
+func (b *Book) Close(i int, s ItemState) {
 	switch s {
-	case batch.ItemPending:
+	case ItemPending:
 		return
-	case batch.ItemOK:
+	case ItemOK:
 		b.OK++
-	case batch.ItemFailed:
+	case ItemFailed:
 		b.Failed++
-	case batch.ItemSkipped:
+	case ItemSkipped:
 		b.Skipped++
 	}
 	if b.Done.Get(i) {
-		panic("budget: a second outcome for one item")
+		panic("batch: a second outcome for one item")
 	}
 	b.Done.Set(i)
 }
@@ -118,7 +117,7 @@ func (b *Book) Unsend(i int, worst money.Amount) {
 
 func (b *Book) take(i int, worst money.Amount) {
 	if !b.Started.Get(i) {
-		panic("budget: end of an attempt that was not started")
+		panic("batch: end of an attempt that was not started")
 	}
 	b.Started.Clear(i)
 	b.Open = b.Open.Minus(worst)
@@ -141,7 +140,7 @@ type Settlement struct {
 // Settle ends the lease in order: nothing is on the wire.
 func (b *Book) Settle() Settlement {
 	if !b.Open.IsZero() {
-		panic("budget: settle with calls on the wire")
+		panic("batch: settle with calls on the wire")
 	}
 	s := Settlement{Release: b.Reserved, Spent: b.Spent}
 	b.Reserved, b.Spent = money.Amount{}, money.Amount{}

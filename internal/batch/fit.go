@@ -1,4 +1,4 @@
-package budget
+package batch
 
 import "github.com/batchwright/batchwright/internal/money"
 

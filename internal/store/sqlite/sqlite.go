@@ -1,0 +1,278 @@
+// Package sqlite is the store of a laptop: one file, WAL, synchronous=FULL, one
+// writer. A process that works holds an exclusive lock on the data directory
+// (taken by the caller), so whoever opens for writing knows that every earlier
+// worker is dead. Readers of other processes open the file read-only.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	driver "modernc.org/sqlite"
+
+	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/store"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// minVersion is the first SQLite without the WAL-reset bug that could corrupt a
+// database with more than one connection.
+const minVersion = 3_051_003
+
+// Bells inserts doorbells in a transaction of this store, so that work that was
+// made ready and its bell are committed together or not at all.
+type Bells interface {
+	Ring(ctx context.Context, tx *sql.Tx, bells []batch.Bell) error
+}
+
+// Config says how to open a store.
+type Config struct {
+	Path     string
+	ReadOnly bool
+	// Bells may be nil for a store that makes no work ready (read-only, tools).
+	Bells Bells
+	// Now is the clock of the database, for tests; nil is the system's.
+	Now func() time.Time
+	// Codec packs the record of a take-over; required unless ReadOnly.
+	Pack func(batch.Attempt) ([]byte, error)
+	// Between is called at the edges of every transaction with its name; a
+	// crash harness stops the process there. Nil does nothing.
+	Between func(point string)
+}
+
+// DB is the SQLite store.
+type DB struct {
+	cfg   Config
+	write *sql.DB
+	read  *sql.DB
+	stmts map[string]*sql.Stmt
+}
+
+var _ store.Store = (*DB)(nil)
+
+// Handle opens one pool of n connections on the file; the engine that shares
+// the file with the store gets its own.
+func Handle(path string, n int, readOnly bool) (*sql.DB, error) {
+	q := url.Values{}
+	for _, p := range []string{"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "fullfsync(1)",
+		"foreign_keys(1)", "temp_store(memory)"} {
+		q.Add("_pragma", p)
+	}
+	q.Set("_txlock", "immediate")
+	if readOnly {
+		q = url.Values{}
+		q.Add("_pragma", "busy_timeout(10000)")
+		q.Add("_pragma", "query_only(1)")
+		q.Set("mode", "ro")
+	}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
+	return db, nil
+}
+
+// Open opens the store, creating or migrating it unless it is read-only.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Between == nil {
+		cfg.Between = func(string) {}
+	}
+	d := &DB{cfg: cfg, stmts: map[string]*sql.Stmt{}}
+	var err error
+	if d.read, err = Handle(cfg.Path, 4, true); err != nil {
+		return nil, d.fail("open", err)
+	}
+	if cfg.ReadOnly {
+		if err := d.read.PingContext(ctx); err != nil {
+			return nil, d.fail("open", err)
+		}
+		return d, d.checkSchema(ctx)
+	}
+	if d.write, err = Handle(cfg.Path, 1, false); err != nil {
+		return nil, d.fail("open", err)
+	}
+	if err := d.checkLibrary(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	if err := d.migrate(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	if err := d.prepare(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Close closes the pools. A commit under way ends first.
+func (d *DB) Close() error {
+	var errs []error
+	for _, s := range d.stmts {
+		errs = append(errs, s.Close())
+	}
+	for _, p := range []*sql.DB{d.write, d.read} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *DB) checkLibrary(ctx context.Context) error {
+	var a, b, c int
+	var v string
+	if err := d.write.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&v); err != nil {
+		return d.fail("open", err)
+	}
+	if _, err := fmt.Sscanf(v, "%d.%d.%d", &a, &b, &c); err != nil || a*1_000_000+b*1000+c < minVersion {
+		return &batch.Error{Kind: batch.Config, Op: "open store", Msg: "SQLite " + v + " is too old: it can corrupt a WAL database",
+			Hint: "build batchwright with the pinned modernc.org/sqlite"}
+	}
+	return nil
+}
+
+func (d *DB) provider() (*goose.Provider, error) {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	db := d.write
+	if db == nil {
+		db = d.read
+	}
+	return goose.NewProvider(goose.DialectSQLite3, db, dir, goose.WithDisableGlobalRegistry(true))
+}
+
+func (d *DB) migrate(ctx context.Context) error {
+	p, err := d.provider()
+	if err != nil {
+		return d.fail("migrate", err)
+	}
+	if err := d.newer(ctx); err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return d.fail("migrate", err)
+	}
+	return nil
+}
+
+// SchemaVersion is the newest migration this binary knows.
+const SchemaVersion = 1
+
+// newer refuses a store that a later binary has migrated.
+func (d *DB) newer(ctx context.Context) error {
+	db := d.write
+	if db == nil {
+		db = d.read
+	}
+	var have int64
+	err := db.QueryRowContext(ctx, "SELECT coalesce(max(version_id),0) FROM goose_db_version WHERE is_applied").Scan(&have)
+	if err != nil {
+		return nil // no such table yet: a new store
+	}
+	if have > SchemaVersion {
+		return &batch.Error{Kind: batch.Config, Op: "open store", Ref: d.cfg.Path,
+			Msg:  fmt.Sprintf("the store has schema %d, this binary knows %d", have, SchemaVersion),
+			Hint: "use the newer batchwright that made it"}
+	}
+	return nil
+}
+
+func (d *DB) checkSchema(ctx context.Context) error {
+	if err := d.newer(ctx); err != nil {
+		return err
+	}
+	var n int
+	if err := d.read.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master WHERE name='shard'").Scan(&n); err != nil {
+		return d.fail("open", err)
+	}
+	if n == 0 {
+		return &batch.Error{Kind: batch.NotFound, Op: "open store", Ref: d.cfg.Path, Msg: "there is no store here yet",
+			Hint: "batchwright run job.yaml"}
+	}
+	return nil
+}
+
+// now is the clock leases are judged by, in unix microseconds.
+func (d *DB) now() int64 { return d.cfg.Now().UnixMicro() }
+
+// inTx runs f in one immediate transaction. A commit outlives the cancellation
+// of the work that produced it: what was paid is recorded.
+func (d *DB) inTx(ctx context.Context, name string, f func(ctx context.Context, tx *sql.Tx) error) error {
+	ctx = context.WithoutCancel(ctx)
+	d.cfg.Between("before " + name)
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return d.fail(name, err)
+	}
+	if err := f(ctx, tx); err != nil {
+		if rb := tx.Rollback(); rb != nil && !errors.Is(rb, sql.ErrTxDone) {
+			err = errors.Join(err, rb)
+		}
+		return d.fail(name, err)
+	}
+	d.cfg.Between("in " + name)
+	if err := tx.Commit(); err != nil {
+		return d.fail(name, err)
+	}
+	d.cfg.Between("after " + name)
+	return nil
+}
+
+// prepare prepares the statements of the hot path once. Doing it inside a
+// transaction would wait for the pool's only connection for ever.
+func (d *DB) prepare(ctx context.Context) error {
+	for _, text := range []string{advanceSQL, chunkSQL, failureSQL, answerSQL} {
+		s, err := d.write.PrepareContext(ctx, text)
+		if err != nil {
+			return d.fail("open", err)
+		}
+		d.stmts[text] = s
+	}
+	return nil
+}
+
+// exec runs a prepared statement in tx.
+func (d *DB) exec(ctx context.Context, tx *sql.Tx, text string, args ...any) (int64, error) {
+	r, err := tx.StmtContext(ctx, d.stmts[text]).ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// fail gives an error of the database its kind; errors of ours pass.
+func (d *DB) fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ours := errors.AsType[*batch.Error](err); ours {
+		return err
+	}
+	e := &batch.Error{Kind: batch.Unavailable, Op: "store: " + op, Ref: d.cfg.Path, Err: err}
+	if s, ok := errors.AsType[*driver.Error](err); ok {
+		switch s.Code() & 0xff {
+		case 13:
+			e.Msg, e.Hint = "the disk is full", "free some space; the run goes on by itself"
+		case 11, 26:
+			e.Kind, e.Msg, e.Hint = batch.Config, "the database file is damaged", "batchwright db check"
+		case 14:
+			e.Kind, e.Msg = batch.Config, "the database file cannot be opened"
+		}
+	}
+	return e
+}

@@ -1,0 +1,205 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+
+	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/store"
+)
+
+// auditAfter is how long a bell may be unheard before it is rung again. A bell
+// that was only slow is then rung twice; the second is a no-op.
+const auditAfter = 5_000_000
+
+// Reap beats, takes over what dead workers held, and audits.
+func (d *DB) Reap(ctx context.Context, worker batch.WorkerID, stale int64, scope []batch.RunID) (taken int, err error) {
+	err = d.inTx(ctx, "reap", func(ctx context.Context, tx *sql.Tx) error {
+		taken = 0
+		now := d.now()
+		if _, err := tx.ExecContext(ctx, `INSERT INTO worker (worker_id, hb) VALUES (?,?) ON CONFLICT DO UPDATE SET hb=excluded.hb`, worker, now); err != nil {
+			return err
+		}
+		dead, err := shards(ctx, tx, `state=1 AND owner<>? AND coalesce((SELECT hb FROM worker WHERE worker_id=owner),0) <= ?`, worker, now-stale)
+		if err != nil {
+			return err
+		}
+		for _, s := range dead {
+			if err := d.takeOver(ctx, tx, s); err != nil {
+				return err
+			}
+			taken++
+		}
+		if stale == 0 {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM worker WHERE worker_id<>?", worker); err != nil {
+				return err
+			}
+		}
+		for _, id := range scope {
+			if err := d.audit(ctx, tx, id, now, stale == 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return taken, err
+}
+
+// takeOver ends a dead holder's lease: its committed spend is settled, the
+// worst case of its calls on the wire is at risk, a record of the unknown
+// attempts is kept, and the epoch grows so that the holder is fenced.
+func (d *DB) takeOver(ctx context.Context, tx *sql.Tx, s store.Shard) error {
+	held := s.Book.Open
+	settled := s.Book.TakeOver()
+	if err := move(ctx, tx, s.Ref.Run, settled); err != nil {
+		return err
+	}
+	r, err := runRow(ctx, tx, s.Ref.Run)
+	if err != nil {
+		return err
+	}
+	first, _ := r.Span(s.Ref.Shard)
+	for k, i := range settled.Unknown {
+		a := batch.Attempt{Ordinal: first + batch.Ordinal(i), Shard: s.Ref.Shard, Epoch: s.Ref.Epoch, Class: batch.ClassUnknown,
+			Message: "on the wire when its worker was lost", Estimated: true, StartedAt: d.now()}
+		if k == 0 {
+			a.Reserved, a.Charged = held, held // of all of them together: the row holds their sum
+		}
+		body, err := d.cfg.Pack(a)
+		if err != nil {
+			return err
+		}
+		if _, err := d.exec(ctx, tx, chunkSQL, s.Ref.Run, s.Ref.Shard, s.Ref.Epoch, s.Seq+int64(k), body); err != nil {
+			return err
+		}
+	}
+	s.Ref.Epoch++
+	s.State, s.Owner, s.Seq = batch.ShardOpen, "", 0
+	if err := writeShard(ctx, tx, s, 0, 0); err != nil {
+		return err
+	}
+	return d.finishIfIdle(ctx, tx, r)
+}
+
+// audit rings again for what is ready and whose bell seems lost.
+func (d *DB) audit(ctx context.Context, tx *sql.Tx, id batch.RunID, now int64, all bool) error {
+	r, err := runRow(ctx, tx, id)
+	if err != nil || r.State.Ended() {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE run SET active_us=active_us+iif(state='running' AND running_since>0, ?1-running_since, 0),
+ running_since=iif(state='running', ?1, 0) WHERE run_id=?2`, now, id); err != nil {
+		return err
+	}
+	before := now - auditAfter
+	if all {
+		before = now
+	}
+	var leased int
+	var finishRung int64
+	if err := tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM shard WHERE run_id=?1 AND state=1), finish_rung_at FROM run WHERE run_id=?1`,
+		id).Scan(&leased, &finishRung); err != nil {
+		return err
+	}
+	over := r.State == batch.RunDelivering || (leased == 0 && (r.Target != "" || (r.State == batch.RunRunning && r.Closed == r.Shards())))
+	if over {
+		if finishRung > before {
+			return nil
+		}
+		return d.ringFinish(ctx, tx, id)
+	}
+	if r.State != batch.RunRunning || r.Target != "" {
+		return nil
+	}
+	ss, err := shards(ctx, tx, "run_id=? AND state=0 AND not_before<=? AND rung_at<=?", id, now, before)
+	if err != nil {
+		return err
+	}
+	return d.ringShards(ctx, tx, r, ss)
+}
+
+// lateSeq sets the record of a late answer apart from the chunks of its epoch.
+const lateSeq = 1 << 32
+
+// Late is T4: the truth of a call whose lease was lost, taken once.
+func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
+	err = d.inTx(ctx, "late", func(ctx context.Context, tx *sql.Tx) error {
+		kept = false
+		s, err := shardRow(ctx, tx, l.Ref.Run, l.Ref.Shard)
+		if err != nil {
+			return err
+		}
+		if s.Ref.Epoch <= l.Ref.Epoch {
+			return errors.New("late answer of a lease that is current")
+		}
+		chunk := []byte{} // an empty group: the correction alone
+		if l.Outcome != nil {
+			chunk = l.Outcome.Chunk
+		}
+		n, err := d.exec(ctx, tx, chunkSQL, l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, lateSeq+int64(l.Index), chunk)
+		if err != nil || n == 0 {
+			return err // it was told before
+		}
+		// The worst case was moved to at risk when the lease was lost; now the
+		// truth takes its place.
+		if err := move(ctx, tx, l.Ref.Run, batch.Settlement{Spent: l.Charge, AtRisk: l.Worst.Minus(l.Worst).Minus(l.Worst)}); err != nil {
+			return err
+		}
+		// The outcome is kept only if nobody has the item: a lease holder writes
+		// whole books, so a leased shard is not touched.
+		free := s.State == batch.ShardOpen || s.State == batch.ShardParked
+		kept = l.Outcome != nil && l.State != batch.ItemPending && free && !s.Book.Done.Get(l.Index)
+		if !kept {
+			return d.dropLateOutcome(ctx, tx, l)
+		}
+		s.Book.Close(l.Index, l.State)
+		s.Book.Usage = s.Book.Usage.Plus(l.Usage)
+		if err := writeShard(ctx, tx, s, 0, 0); err != nil {
+			return err
+		}
+		x := *l.Outcome
+		x.Chunk = nil
+		if err := d.keep(ctx, tx, l.Ref, x); err != nil {
+			return err
+		}
+		r, err := runRow(ctx, tx, l.Ref.Run)
+		if err != nil {
+			return err
+		}
+		return d.ringShards(ctx, tx, r, []store.Shard{s})
+	})
+	return kept, err
+}
+
+// dropLateOutcome keeps the attempt of a late answer and not its outcome.
+func (d *DB) dropLateOutcome(ctx context.Context, tx *sql.Tx, l store.Late) error {
+	if l.Outcome == nil {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "UPDATE chunk SET body=? WHERE run_id=? AND shard=? AND epoch=? AND seq=?",
+		l.Outcome.Late, l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, lateSeq+int64(l.Index))
+	return err
+}
+
+// shards reads the rows a condition selects, in order.
+func shards(ctx context.Context, q querier, where string, args ...any) ([]store.Shard, error) {
+	rows, err := q.QueryContext(ctx, "SELECT run_id, shard, "+shardColumns+" FROM shard WHERE "+where+" ORDER BY run_id, shard", args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []store.Shard
+	for rows.Next() {
+		var run batch.RunID
+		var no batch.ShardNo
+		s, err := scanShard(rows, &run, &no)
+		if err != nil {
+			return nil, err
+		}
+		s.Ref.Run, s.Ref.Shard = run, no
+		out = append(out, s)
+	}
+	return slices.Clip(out), rows.Err()
+}
