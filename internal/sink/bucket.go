@@ -6,13 +6,16 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
+
+	"github.com/batchwright/batchwright/internal/batch"
 )
 
 // Objects is what Bucket needs of an object store.
 type Objects interface {
-	// Put stores size bytes of r under key, whole or not at all.
-	Put(ctx context.Context, key string, r io.Reader, size int64) error
-	// Delete removes key; a key that is not there is no error.
+	// Put stores all of r under key, durably, whole or not at all.
+	Put(ctx context.Context, key string, r io.Reader, contentType string) error
+	// Delete removes key. For a key that is not there it may say NotFound.
 	Delete(ctx context.Context, key string) error
 }
 
@@ -49,7 +52,10 @@ func (b *Bucket) Remove(ctx context.Context, name string) error {
 	if err := plain(name); err != nil {
 		return err
 	}
-	return b.objects.Delete(ctx, b.prefix+name)
+	if err := b.objects.Delete(ctx, b.prefix+name); err != nil && batch.KindOf(err) != batch.NotFound {
+		return err
+	}
+	return nil
 }
 
 type bucketFile struct {
@@ -79,7 +85,23 @@ func (f *bucketFile) upload() error {
 	if err != nil {
 		return err
 	}
-	return f.b.objects.Put(f.ctx, f.b.prefix+f.name, io.NewSectionReader(f.file, 0, size), size)
+	return f.b.objects.Put(f.ctx, f.b.prefix+f.name, io.NewSectionReader(f.file, 0, size), contentType(f.name))
+}
+
+// contentType lets a browser that opens the object treat it as what it is;
+// rows of a run are never served as a page.
+func contentType(name string) string {
+	switch path.Ext(name) {
+	case ".html":
+		return "text/html; charset=utf-8"
+	case ".json":
+		return "application/json"
+	case ".jsonl":
+		return "application/x-ndjson"
+	case ".csv":
+		return "text/csv; charset=utf-8"
+	}
+	return "application/octet-stream"
 }
 
 func (f *bucketFile) Abort() error {

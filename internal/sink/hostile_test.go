@@ -200,13 +200,13 @@ type shelf struct {
 	fail    string
 }
 
-func (s *shelf) Put(_ context.Context, key string, r io.Reader, size int64) error {
+func (s *shelf) Put(_ context.Context, key string, r io.Reader, contentType string) error {
 	b, err := io.ReadAll(r)
 	if err != nil {
 		return err
 	}
-	if int64(len(b)) != size {
-		return errors.New("short body")
+	if (contentType == "text/html; charset=utf-8") != strings.HasSuffix(key, ".html") {
+		return errors.New("content type " + contentType)
 	}
 	if strings.HasSuffix(key, s.fail) && s.fail != "" {
 		return errors.New("503")
@@ -215,7 +215,13 @@ func (s *shelf) Put(_ context.Context, key string, r io.Reader, size int64) erro
 	return nil
 }
 
-func (s *shelf) Delete(_ context.Context, key string) error { delete(s.objects, key); return nil }
+func (s *shelf) Delete(_ context.Context, key string) error {
+	if _, there := s.objects[key]; !there {
+		return &batch.Error{Kind: batch.NotFound, Msg: "no such object"}
+	}
+	delete(s.objects, key)
+	return nil
+}
 
 func TestBucketHoldsTheSameBytes(t *testing.T) {
 	t.Parallel()
