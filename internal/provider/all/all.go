@@ -1,0 +1,16 @@
+// Package all gathers the adapters of this program. A new one is one folder
+// and one line here.
+package all
+
+import (
+	"github.com/batchwright/batchwright/internal/provider"
+	"github.com/batchwright/batchwright/internal/provider/openai"
+)
+
+// Registry returns every adapter.
+func Registry() *provider.Registry {
+	r := new(provider.Registry)
+	r.Register(openai.Factory())
+	r.Register(openai.CompatibleFactory())
+	return r
+}

@@ -1,0 +1,259 @@
+package provider
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/batchwright/batchwright/internal/batch"
+)
+
+// BodyCap is the most bytes of an answer, after decompression, that an
+// exchange reads.
+const BodyCap = 32 << 20
+
+// Answer is one whole HTTP answer. Body is only valid until the decoder that
+// got it returns: its buffer is used again.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+	At     time.Time // when it came, by this machine's clock
+}
+
+// now is the provider's clock: the Date header, so that a date in another
+// header is read right on a machine whose clock is wrong.
+func (a Answer) now() time.Time {
+	if t, err := http.ParseTime(a.Header.Get("Date")); err == nil {
+		return t
+	}
+	return a.At
+}
+
+// Decoder is what an adapter offers besides Provider: it classes an answer
+// that came by another way than Do (a line of a submission's result file).
+// path is the Call's; the fields Sent, Rate and Latency are left to the caller.
+type Decoder interface {
+	Decode(path string, a Answer) Result
+}
+
+// Endpoint is where an adapter calls and how it shows its key: one URL, one
+// key header, one transport. A redirect is an answer like another.
+type Endpoint struct {
+	EndpointOptions
+	url    string // without query, no slash at its end
+	query  string
+	host   string
+	header http.Header
+	key    func() string
+	via    http.RoundTripper
+	limit  time.Duration // of the client, on top of the context's; 0: none
+	bodies sync.Pool
+}
+
+// EndpointOptions is what an adapter decides about its endpoint.
+type EndpointOptions struct {
+	URL       string // the vendor's own; Config.BaseURL wins
+	Query     url.Values
+	Header    map[string]string // the vendor's fixed headers; Config.Headers win
+	KeyHeader string            // "Authorization", "x-api-key"
+	KeyPrefix string            // "Bearer "
+	NeedsKey  bool              // without a key nothing is sent: class auth
+	BodyCap   int64             // 0: the constant BodyCap
+	// DailyRequests says that the request rate headers count per day.
+	DailyRequests bool
+}
+
+// NewEndpoint checks the URL and headers of a configuration. Errors are of
+// Kind Invalid and name what to change.
+func NewEndpoint(c Config, o EndpointOptions) (*Endpoint, error) {
+	raw := c.BaseURL
+	if raw == "" {
+		raw = o.URL
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
+		return nil, invalid("task.base_url is not an absolute http or https URL", "write it as https://host/path")
+	case u.User != nil:
+		return nil, invalid("task.base_url holds a user name or password", "use task.api_key for secrets")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, invalid("task.base_url holds a query or a fragment", "give the path only; Azure's api-version goes to task.options.api_version")
+	}
+	if o.BodyCap == 0 {
+		o.BodyCap = BodyCap
+	}
+	e := &Endpoint{EndpointOptions: o, host: u.Host, url: strings.TrimRight(u.String(), "/"), query: o.Query.Encode(), key: c.Key}
+	if e.key == nil {
+		e.key = func() string { return "" }
+	}
+	if e.header, err = fixedHeader(c, o); err != nil {
+		return nil, err
+	}
+	if c.Client != nil {
+		e.via, e.limit = c.Client.Transport, c.Client.Timeout
+	}
+	if e.via == nil {
+		e.via = NewTransport(64)
+	}
+	e.bodies.New = func() any { return new(bytes.Buffer) }
+	return e, nil
+}
+
+// Headers that a spec cannot set: the transport's own, and Idempotency-Key,
+// which would make the transport send a POST again by itself.
+var ownHeaders = []string{"Host", "Content-Length", "Content-Type", "Transfer-Encoding", "Connection", "Accept-Encoding",
+	"Expect", "Te", "Trailer", "Upgrade", "Idempotency-Key", "X-Idempotency-Key", "X-Client-Request-Id"}
+
+func fixedHeader(c Config, o EndpointOptions) (http.Header, error) {
+	h := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}, "User-Agent": {"batchwright"}}
+	for k, v := range o.Header {
+		h.Set(k, v)
+	}
+	for k, v := range c.Headers {
+		name := textproto.CanonicalMIMEHeaderKey(k)
+		if slices.Contains(ownHeaders, name) || strings.EqualFold(name, o.KeyHeader) {
+			return nil, invalid(fmt.Sprintf("task.headers sets %s, which is set for every call", name), "remove it")
+		}
+		if !headerText(k) || strings.ContainsAny(k, " :") || k == "" || !headerText(v) {
+			return nil, invalid(fmt.Sprintf("task.headers: %q cannot be sent as a header", name), "use ASCII without control characters")
+		}
+		h[name] = []string{v}
+	}
+	return h, nil
+}
+
+// Host is the host (and port) the key is bound to.
+func (e *Endpoint) Host() string { return e.host }
+
+// Exchange makes the call once and has decode class the whole answer. It
+// follows no redirect and never repeats a request that may have run. What ends
+// without a whole answer it classes itself: unsent when surely no byte of the
+// request was written, otherwise unknown.
+func (e *Endpoint) Exchange(ctx context.Context, c Call, id string, decode func(Answer) Result) Result {
+	begin := time.Now()
+	key := strings.TrimSpace(e.key())
+	if e.limit > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, e.limit)
+		defer stop()
+	}
+	r := e.exchange(ctx, c, id, key, decode)
+	r.Latency = time.Since(begin)
+	if r.Message != "" {
+		r.Message = scrub(r.Message, key, c.Body)
+	}
+	r.Model, r.Finish, r.RequestID = printable(r.Model, 200), printable(r.Finish, 100), printable(r.RequestID, 128)
+	return r
+}
+
+func (e *Endpoint) exchange(ctx context.Context, c Call, id, key string, decode func(Answer) Result) Result {
+	req, t, fault := e.request(ctx, c, id, key)
+	if fault != nil {
+		return *fault
+	}
+	// The transport itself, not a client around it: nothing can follow a
+	// redirect, keep a cookie or add a header.
+	resp, err := e.via.RoundTrip(req)
+	if err != nil {
+		return cut(ctx, err, t, 0)
+	}
+	defer resp.Body.Close()
+	buf := e.bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= 1<<20 { // a rare huge answer must not be kept
+			buf.Reset()
+			e.bodies.Put(buf)
+		}
+	}()
+	n, err := buf.ReadFrom(io.LimitReader(resp.Body, e.BodyCap+1))
+	if err == nil && n > e.BodyCap {
+		err = errTooLong
+	}
+	if err != nil {
+		return cut(ctx, err, nil, resp.StatusCode)
+	}
+	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: buf.Bytes(), At: time.Now()}
+	r := decode(a)
+	r.Status, r.Sent = a.Status, Answered
+	if r.RequestID == "" {
+		r.RequestID = requestID(a.Header)
+	}
+	r.Rate = rateOf(a, e.DailyRequests)
+	return r
+}
+
+// request builds the HTTP request, or says why none can be made.
+func (e *Endpoint) request(ctx context.Context, c Call, id, key string) (*http.Request, *sendTrace, *Result) {
+	unsent := func(class batch.Class, msg string) (*http.Request, *sendTrace, *Result) {
+		return nil, nil, &Result{Class: class, Message: msg, Sent: NotSent, Rate: NoRate}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return unsent(batch.ClassUnsent, "stopped before the request was sent")
+	case key == "" && e.NeedsKey:
+		return unsent(batch.ClassAuth, "no API key")
+	case !headerText(key):
+		return unsent(batch.ClassAuth, "the API key holds characters that a header cannot carry")
+	}
+	target := e.url + c.Path
+	if e.query != "" {
+		target += "?" + e.query
+	}
+	method := c.Method
+	if method == "" {
+		method = http.MethodPost
+	}
+	t := new(sendTrace)
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, t.hooks()), method, target, bytes.NewReader(c.Body))
+	if err != nil {
+		return unsent(batch.ClassInvalidRequest, "the call's address cannot be used")
+	}
+	req.Header = make(http.Header, len(e.header)+2)
+	for k, v := range e.header {
+		req.Header[k] = v
+	}
+	if key != "" {
+		req.Header.Set(e.KeyHeader, e.KeyPrefix+key)
+	}
+	if id != "" && len(id) <= 128 && headerText(id) {
+		req.Header["X-Client-Request-Id"] = []string{id}
+	}
+	return req, t, nil
+}
+
+var errTooLong = errors.New("the answer is larger than any answer can be")
+
+// cut classes an exchange that ended without a whole answer.
+func cut(ctx context.Context, err error, t *sendTrace, status int) Result {
+	r := Result{Class: batch.ClassUnknown, Sent: MaybeRun, Status: status, Rate: NoRate}
+	if t != nil && t.unsent() {
+		r.Class, r.Sent = batch.ClassUnsent, NotSent
+	}
+	r.Message = cause(ctx, err)
+	return r
+}
+
+// requestID is the provider's own name of the exchange, by the headers in use.
+func requestID(h http.Header) string {
+	for _, k := range [...]string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "X-Litellm-Call-Id", "X-Amzn-Requestid"} {
+		if v := h[k]; len(v) > 0 && v[0] != "" {
+			return v[0]
+		}
+	}
+	return ""
+}
+
+func invalid(msg, hint string) error {
+	return &batch.Error{Kind: batch.Invalid, Op: "provider", Msg: msg, Hint: hint}
+}
