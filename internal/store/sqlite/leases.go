@@ -274,7 +274,7 @@ func (d *DB) afterRelease(ctx context.Context, tx *sql.Tx, r store.Run, s store.
 	if r.Closed == r.Shards() {
 		return d.ringFinish(ctx, tx, r.ID)
 	}
-	if freed := settled.Release.Minus(settled.Spent); freed.Tokens > 0 || freed.Pico > 0 {
+	if freed := settled.Release.Minus(settled.Spent); freed.Tokens > 0 || freed.Pico > 0 || s.State == batch.ShardDone {
 		if err := d.unpark(ctx, tx, r, s.Ref.Shard); err != nil {
 			return err
 		}

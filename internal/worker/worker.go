@@ -1,0 +1,270 @@
+// Package worker claims shards, calls, and commits. It holds no truth: the
+// store does, and every write of a worker is fenced by its lease.
+//
+// One goroutine works one shard and is the only one to touch its book. It
+// starts items in groups, lets each call run in a goroutine of its own, takes
+// the ends as they come, and sends starts and ends together to the committer,
+// which writes the groups of all shards in one transaction.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/segment"
+	"github.com/batchwright/batchwright/internal/store"
+)
+
+// Config is what a worker is made of.
+type Config struct {
+	ID    batch.WorkerID
+	Store store.Store
+	Codec *segment.Codec
+	Now   func() time.Time
+	Rand  func() float64 // uniform in [0,1), safe for concurrent use
+	Log   *slog.Logger
+	// Seal and Finish do what their bells ask for, once; both are idempotent.
+	Seal   func(ctx context.Context, run batch.RunID, stretch int64) error
+	Finish func(ctx context.Context, run batch.RunID) error
+	// TTL is how long a worker may be silent before it counts as dead.
+	TTL time.Duration
+	// UnreachableAfter is how long nothing may get through to a provider
+	// before its runs are paused.
+	UnreachableAfter time.Duration
+}
+
+// Worker works the runs it was given. Make one with New.
+type Worker struct {
+	cfg    Config
+	commit *committer
+
+	mu   sync.Mutex
+	runs map[batch.RunID]*Run
+
+	loops  sync.WaitGroup // committer and heart
+	shards sync.WaitGroup
+	cancel context.CancelFunc
+}
+
+// New returns a worker that hears nothing until Start.
+func New(cfg Config) *Worker {
+	if cfg.TTL == 0 {
+		cfg.TTL = 15 * time.Second
+	}
+	if cfg.UnreachableAfter == 0 {
+		cfg.UnreachableAfter = 30 * time.Second
+	}
+	w := &Worker{cfg: cfg, runs: map[batch.RunID]*Run{}}
+	w.commit = &committer{leases: cfg.Store, in: make(chan write, 1024), now: cfg.Now, fault: w.fault}
+	return w
+}
+
+// Start begins to commit and to beat. Every earlier worker of the store is
+// taken over at once when alone says that none can be alive.
+func (w *Worker) Start(ctx context.Context, alone bool) error {
+	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	stale := w.cfg.TTL
+	if alone {
+		stale = 0
+	}
+	if _, err := w.cfg.Store.Reap(ctx, w.cfg.ID, stale.Microseconds(), nil); err != nil {
+		return err
+	}
+	w.loops.Go(func() { w.commit.run(ctx) })
+	w.loops.Go(func() { w.beat(ctx) })
+	return nil
+}
+
+// Add lets the worker work a run. The caller moves the run to running after
+// it, or calls Rouse for one that is.
+func (w *Worker) Add(r *Run) {
+	r.stopping = make(chan struct{})
+	r.calls, r.abort = context.WithCancel(context.Background())
+	r.waits, r.halt = context.WithCancel(r.calls)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.runs[r.ID] = r
+}
+
+// Rouse rings at once for everything a run has ready, whatever was rung before.
+func (w *Worker) Rouse(ctx context.Context, id batch.RunID) error {
+	_, err := w.cfg.Store.Reap(ctx, w.cfg.ID, 0, []batch.RunID{id})
+	return err
+}
+
+func (w *Worker) run(id batch.RunID) *Run {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.runs[id]
+}
+
+func (w *Worker) all() []*Run {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rs := make([]*Run, 0, len(w.runs))
+	for _, r := range w.runs {
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+// Halt stops starting calls of a run; with now, answers on the wire are not
+// waited for and count as unknown. It returns at once.
+func (w *Worker) Halt(id batch.RunID, now bool) {
+	if r := w.run(id); r != nil {
+		r.stop()
+		if now {
+			r.abort()
+		}
+	}
+}
+
+// Drain stops starting calls of every run and waits until all leases are
+// handed back, or until ctx ends; then answers are not waited for.
+func (w *Worker) Drain(ctx context.Context) {
+	for _, r := range w.all() {
+		r.stop()
+	}
+	done := make(chan struct{})
+	go func() { w.shards.Wait(); close(done) }()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	for _, r := range w.all() {
+		r.abort()
+	}
+	<-done
+}
+
+// Stop ends the loops; call Drain first. Shards that were left count as lost.
+func (w *Worker) Stop() {
+	close(w.commit.in)
+	w.cancel()
+	w.loops.Wait()
+}
+
+// Hear answers a bell.
+func (w *Worker) Hear(ctx context.Context, b batch.Bell) error {
+	r := w.run(b.Run)
+	if r == nil {
+		return nil // not a run of this process
+	}
+	switch b.Kind {
+	case batch.BellWork:
+		if r.stopped() {
+			return nil
+		}
+		w.shards.Add(1)
+		defer w.shards.Done()
+		return w.work(ctx, r, b)
+	case batch.BellSeal:
+		r.finish.Lock()
+		defer r.finish.Unlock()
+		return w.cfg.Seal(ctx, b.Run, b.N)
+	case batch.BellFinish:
+		r.finish.Lock()
+		defer r.finish.Unlock()
+		return w.cfg.Finish(ctx, b.Run)
+	}
+	return nil
+}
+
+// beat keeps the leases, hears what the store says of the runs, and audits.
+func (w *Worker) beat(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		ids := []batch.RunID{}
+		for _, r := range w.all() {
+			ids = append(ids, r.ID)
+			w.follow(ctx, r)
+		}
+		if _, err := w.cfg.Store.Reap(ctx, w.cfg.ID, w.cfg.TTL.Microseconds(), ids); err != nil && ctx.Err() == nil {
+			w.fault(err)
+		}
+	}
+}
+
+// follow stops a run that the store says must not start calls, and one whose
+// deadline has passed.
+func (w *Worker) follow(ctx context.Context, r *Run) {
+	row, err := w.cfg.Store.Run(ctx, r.ID)
+	if err != nil {
+		return
+	}
+	if row.State == batch.RunRunning && row.Target == "" && row.DeadlineAt > 0 && w.cfg.Now().UnixMicro() >= row.DeadlineAt {
+		if err := w.cfg.Store.SetTarget(ctx, r.ID, batch.RunDeadlineExceeded, "the deadline has passed"); err != nil {
+			w.fault(err)
+			return
+		}
+		row.Target = batch.RunDeadlineExceeded
+	}
+	if row.State != batch.RunRunning || row.Target != "" {
+		r.stop()
+	}
+}
+
+// work claims a shard and works it to its end.
+func (w *Worker) work(ctx context.Context, r *Run, b batch.Bell) error {
+	no := batch.ShardNo(b.N)
+	row, err := w.cfg.Store.Shard(ctx, r.ID, no)
+	if batch.KindOf(err) == batch.NotFound && err != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if row.State != batch.ShardOpen || row.Ref.Epoch != b.Epoch {
+		return nil // the bell is stale
+	}
+	items, err := r.Prepare(ctx, row.First, row.Book.N)
+	if errors.Is(err, batch.ErrInputChanged) {
+		w.end(ctx, r, batch.RunFailed, err.Error())
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("prepare shard %d of %s: %w", no, r.ID, err)
+	}
+	s, err := newShard(w, r, items)
+	if err != nil {
+		w.end(ctx, r, batch.RunFailed, err.Error())
+		return nil
+	}
+	lease, status, _, err := w.cfg.Store.Claim(ctx, store.Claim{Ref: row.Ref, Worker: w.cfg.ID, Costs: s.costs})
+	if err != nil || status != store.Claimed {
+		return err
+	}
+	s.begin(lease)
+	return s.loop(ctx)
+}
+
+// end asks the run to end as target.
+func (w *Worker) end(ctx context.Context, r *Run, target batch.RunState, reason string) {
+	r.stop()
+	if err := w.cfg.Store.SetTarget(ctx, r.ID, target, reason); err != nil {
+		w.fault(err)
+	}
+}
+
+// pause sets a run aside for a person: its lane is refused or unreachable.
+func (w *Worker) pause(ctx context.Context, r *Run, reason string) {
+	r.stop()
+	err := w.cfg.Store.Transition(ctx, r.ID, []batch.RunState{batch.RunRunning}, batch.RunPaused, reason)
+	if err != nil && batch.KindOf(err) != batch.Conflict {
+		w.fault(err)
+	}
+}
+
+func (w *Worker) fault(err error) { w.cfg.Log.Error("store", "err", err.Error()) }
