@@ -4,6 +4,9 @@ package all
 
 import (
 	"github.com/batchwright/batchwright/internal/provider"
+	"github.com/batchwright/batchwright/internal/provider/anthropic"
+	"github.com/batchwright/batchwright/internal/provider/gemini"
+	"github.com/batchwright/batchwright/internal/provider/httpjson"
 	"github.com/batchwright/batchwright/internal/provider/openai"
 )
 
@@ -12,5 +15,8 @@ func Registry() *provider.Registry {
 	r := new(provider.Registry)
 	r.Register(openai.Factory())
 	r.Register(openai.CompatibleFactory())
+	r.Register(anthropic.Factory())
+	r.Register(gemini.Factory())
+	r.Register(httpjson.Factory())
 	return r
 }

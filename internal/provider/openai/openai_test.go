@@ -24,7 +24,7 @@ func open(t *testing.T, f provider.Factory, c provider.Config) provider.Provider
 }
 
 func ask(text string) provider.Request {
-	content, _ := json.Marshal(text)
+	content := json.RawMessage(`"` + text + `"`)
 	return provider.Request{Model: "gpt-5-mini", Messages: []provider.Message{{Role: "user", Content: content}}, MaxOutputTokens: 100}
 }
 
