@@ -1,0 +1,346 @@
+package format
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/batchwright/batchwright/internal/batch"
+)
+
+// records reads CSV as RFC 4180 has it, with any delimiter and line end.
+type records struct {
+	r       io.Reader
+	o       Options
+	delim   []byte
+	columns []string
+	keys    [][]byte // `"name":`, ready to be written
+	carry   []byte
+	off     int64
+	line    int64
+	end     error
+}
+
+func newCSV(r io.Reader, o Options) (*records, error) {
+	delim, err := delimiter(o)
+	if err != nil {
+		return nil, err
+	}
+	c := &records{r: r, o: o, delim: delim, line: 1, columns: o.Columns}
+	head, err := openText(r, o.Name)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if err == io.EOF {
+		c.end = io.EOF
+	}
+	c.carry, c.off = append(c.carry, head.rest...), head.skipped
+	if o.Header == nil && len(o.Columns) == 0 || o.Header != nil && *o.Header {
+		if err := c.header(); err != nil {
+			return nil, err
+		}
+	}
+	c.keys = columnKeys(c.columns)
+	return c, nil
+}
+
+func columnKeys(columns []string) [][]byte {
+	keys := make([][]byte, len(columns))
+	for i, name := range columns {
+		keys[i] = append(appendString(nil, name), ':')
+	}
+	return keys
+}
+
+func delimiter(o Options) ([]byte, error) {
+	d := o.Delimiter
+	switch d {
+	case "":
+		d = ","
+	case "tab", `\t`:
+		d = "\t"
+	}
+	if r, n := utf8.DecodeRuneInString(d); n != len(d) || r == utf8.RuneError || d == `"` || d == "\n" || d == "\r" {
+		return nil, &batch.Error{Kind: batch.Invalid, Op: "read input", Ref: o.Name, Msg: fmt.Sprintf("delimiter %q is not one character", d),
+			Hint: `use one character such as "," ";" "|" or "\t"`}
+	}
+	return []byte(d), nil
+}
+
+// header reads the first record as the names of the columns, which given
+// columns override.
+func (c *records) header() error {
+	var b Block
+	b.reset(c.off, c.line)
+	var names []string
+	for first := c.line; ; {
+		n, blank, err := c.record(&b)
+		if err == io.EOF {
+			return nil // an empty file: no columns and no rows
+		}
+		if err != nil {
+			return err
+		}
+		raw := b.data[:n]
+		c.carry = append(c.carry[:0], b.data[n:]...)
+		c.off += int64(n)
+		c.line += int64(bytes.Count(raw, []byte{'\n'}))
+		if blank {
+			b.reset(c.off, c.line)
+			first = c.line
+			continue
+		}
+		var bad *RowError
+		if names, bad = c.names(raw, first); bad != nil {
+			return bad.In(c.o.Name)
+		}
+		break
+	}
+	if len(c.columns) == 0 {
+		c.columns = names
+	}
+	return nil
+}
+
+// record fills b until it holds one whole record, and returns its length.
+func (c *records) record(b *Block) (n int, blank bool, err error) {
+	b.data = append(b.data, c.carry...)
+	for {
+		if c.end == nil {
+			c.end = b.fill(c.r)
+		}
+		if c.end != nil && c.end != io.EOF {
+			return 0, false, readError(c.o.Name, c.end)
+		}
+		if len(b.data) == 0 {
+			return 0, false, io.EOF
+		}
+		n, whole := c.next(b.data, 0, c.end == io.EOF)
+		if whole {
+			start, stop := trimEnd(b.data[:n])
+			return n, start == stop, nil
+		}
+		if c.end == io.EOF {
+			return 0, false, c.unterminated(b.data, 0)
+		}
+		if !b.grow(c.o.maxRow()) {
+			return 0, false, tooLong(c.line, c.o.maxRow()).In(c.o.Name)
+		}
+	}
+}
+
+// trimEnd cuts the line end off a record.
+func trimEnd(b []byte) (start, stop int) {
+	stop = len(b)
+	if stop > 0 && b[stop-1] == '\n' {
+		stop--
+	}
+	if stop > 0 && b[stop-1] == '\r' {
+		stop--
+	}
+	return 0, stop
+}
+
+func (c *records) names(raw []byte, line int64) ([]string, *RowError) {
+	p := fieldParser{delim: c.delim}
+	fields, bad := p.fields(raw, line)
+	if bad != nil {
+		return nil, bad
+	}
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = string(f)
+		if names[i] == "" {
+			names[i] = fmt.Sprintf("column_%d", i+1)
+		}
+		if !utf8.Valid(f) {
+			return nil, &RowError{Line: line, Msg: badUTF8, Hint: utf8Hint}
+		}
+		if slices.Contains(names[:i], names[i]) {
+			return nil, &RowError{Line: line, Msg: fmt.Sprintf("two columns are named %q", names[i]),
+				Hint: "rename one, or give input.fields with header: true to name the columns yourself"}
+		}
+	}
+	return names, nil
+}
+
+const utf8Hint = "convert the file, for example: iconv -f LATIN1 -t UTF-8"
+
+func (c *records) Layout() Layout {
+	return Layout{Kind: CSV, Delimiter: string(c.delim), Columns: c.columns}
+}
+
+func (c *records) Next(b *Block) error {
+	b.reset(c.off, c.line)
+	for cap(b.data) <= len(c.carry) {
+		b.data = make([]byte, 0, 2*cap(b.data))
+	}
+	b.data = append(b.data, c.carry...)
+	for done := 0; ; {
+		if c.end == nil {
+			c.end = b.fill(c.r)
+		}
+		if c.end != nil && c.end != io.EOF {
+			return readError(c.o.Name, c.end)
+		}
+		for done < len(b.data) {
+			n, whole := c.next(b.data, done, c.end == io.EOF)
+			if !whole {
+				break
+			}
+			done = n
+		}
+		switch {
+		case c.end == io.EOF && len(b.data) == 0:
+			return io.EOF
+		case c.end == io.EOF && done < len(b.data):
+			return c.unterminated(b.data, done)
+		case done > 0:
+			c.carry = append(c.carry[:0], b.data[done:]...)
+			b.data = b.data[:done]
+			c.off += int64(done)
+			c.line += int64(bytes.Count(b.data, []byte{'\n'}))
+			return nil
+		case !b.grow(c.o.maxRow()):
+			return tooLong(c.line, c.o.maxRow()).In(c.o.Name)
+		}
+	}
+}
+
+// unterminated is the error for a quoted field that never ends: all that
+// follows the quote would belong to it, so no row of it can be trusted.
+func (c *records) unterminated(data []byte, from int) error {
+	line := c.line + int64(bytes.Count(data[:from], []byte{'\n'}))
+	open := c.opening(data, from)
+	begin := from + bytes.LastIndexByte(data[from:open], '\n') + 1
+	e := &RowError{Line: line + int64(bytes.Count(data[from:open], []byte{'\n'})), Col: column(data[begin:], open-begin),
+		Msg: "a quoted field is never closed", Hint: `close it; a quote inside a quoted field is written ""`}
+	return e.In(c.o.Name)
+}
+
+// opening finds the quote that the record's last field begins with.
+func (c *records) opening(data []byte, i int) int {
+	start, quoted := i, false
+	for ; i < len(data); i++ {
+		if data[i] != '"' {
+			continue
+		}
+		switch {
+		case !quoted:
+			if c.atFieldStart(data, i, start) {
+				quoted = true
+				start = i
+			}
+		case i+1 < len(data) && data[i+1] == '"':
+			i++
+		default:
+			quoted = false
+		}
+	}
+	return start
+}
+
+func (c *records) atFieldStart(data []byte, i, record int) bool {
+	return i == record || bytes.HasSuffix(data[record:i], c.delim)
+}
+
+// next returns where the record that begins at i ends, behind its line end, and
+// whether all of it is there. A field that begins with a quote ends with one;
+// a quote anywhere else has no meaning here, and the decoder refuses it.
+func (c *records) next(data []byte, i int, last bool) (int, bool) {
+	record := i
+	for {
+		j := bytes.IndexAny(data[i:], "\"\n")
+		if j < 0 {
+			return len(data), last
+		}
+		i += j
+		if data[i] == '\n' {
+			return i + 1, true
+		}
+		if !c.atFieldStart(data, i, record) {
+			i++
+			continue
+		}
+		for i++; ; {
+			j := bytes.IndexByte(data[i:], '"')
+			if j < 0 {
+				return len(data), false
+			}
+			i += j + 1
+			if i == len(data) {
+				if !last {
+					return len(data), false // the next byte may double this quote
+				}
+				return len(data), true
+			}
+			if data[i] != '"' {
+				break
+			}
+			i++
+		}
+	}
+}
+
+func (c *records) Decode(b *Block, d *Decoder, yield func(*Row) error) error {
+	p := fieldParser{delim: c.delim, parts: make([][]byte, 0, len(c.columns))}
+	line := b.line
+	for i := 0; i < len(b.data); {
+		end, _ := c.next(b.data, i, true)
+		raw := b.data[i:end]
+		_, stop := trimEnd(raw)
+		if stop > 0 {
+			row := &d.row
+			*row = Row{Raw: raw[:stop], Offset: b.off + int64(i), Length: int64(stop), Line: line, Fields: d.scan.Fields[:0]}
+			d.out, row.Err = c.object(&p, d.out[:0], row)
+			d.scan.Fields = row.Fields
+			if row.Err == nil {
+				row.Payload = d.out
+			}
+			if err := yield(row); err != nil {
+				return err
+			}
+		}
+		line += int64(bytes.Count(raw, []byte{'\n'}))
+		i = end
+	}
+	return nil
+}
+
+// object appends the record as a JSON object of strings in column order.
+func (c *records) object(p *fieldParser, dst []byte, row *Row) ([]byte, *RowError) {
+	if !utf8.Valid(row.Raw) {
+		line, col := lineOf(row.Raw, invalidAt(row.Raw))
+		return dst, &RowError{Line: row.Line + line, Col: col, Msg: badUTF8, Hint: utf8Hint}
+	}
+	fields, bad := p.fields(row.Raw, row.Line)
+	if bad != nil {
+		return dst, bad
+	}
+	if len(c.columns) == 0 {
+		return dst, &RowError{Line: row.Line, Msg: "the columns have no names", Hint: "give input.fields, or a header line"}
+	}
+	if len(fields) != len(c.columns) {
+		return dst, &RowError{Line: row.Line, Msg: fmt.Sprintf("%d fields, but there are %d columns", len(fields), len(c.columns)),
+			Hint: "quote fields that hold the delimiter, or set input.delimiter"}
+	}
+	for i, f := range fields {
+		dst = append(dst, "{,"[min(i, 1)])
+		at := len(dst)
+		dst = append(dst, c.keys[i]...)
+		member := Field{KeyStart: at + 1, KeyEnd: len(dst) - 2, ValueStart: len(dst)}
+		dst = appendString(dst, f)
+		member.ValueEnd = len(dst)
+		member.Escaped = bytes.IndexByte(c.keys[i], '\\') >= 0
+		row.Fields = append(row.Fields, member)
+	}
+	return append(dst, '}'), nil
+}
+
+// lineOf returns how many line ends stand before place i, and the column.
+func lineOf(b []byte, i int) (lines, col int64) {
+	begin := bytes.LastIndexByte(b[:i], '\n') + 1
+	return int64(bytes.Count(b[:i], []byte{'\n'})), column(b[begin:], i-begin)
+}

@@ -1,0 +1,171 @@
+package manifest
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/batchwright/batchwright/internal/batch"
+)
+
+// write puts a file into a new folder and returns its path.
+func write(t testing.TB, name, text string) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// build builds a manifest that must come out well.
+func build(t testing.TB, cfg Config) *Manifest {
+	t.Helper()
+	m, _, err := Build(t.Context(), cfg, filepath.Join(t.TempDir(), "m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+func buildError(t testing.TB, cfg Config) error {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "m")
+	m, _, err := Build(t.Context(), cfg, dir)
+	if err == nil {
+		_ = m.Close()
+		t.Fatal("built")
+	}
+	left, _ := os.ReadDir(dir)
+	if len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+	return err
+}
+
+func items(t testing.TB, m *Manifest) []Item {
+	t.Helper()
+	list, err := m.Items(context.Background(), 0, int(m.Count()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestBuildReadsJSONLinesInPlace(t *testing.T) {
+	t.Parallel()
+	p := write(t, "in.jsonl", "\xef\xbb\xbf{\"id\":\"a\",\"text\":\"x\"}\r\n\n  {\"id\":2,\"text\":\"y\"} \n{\"id\":\"c\",\"text\":\"x\",\"token_budget\":70}")
+	m := build(t, Config{URI: p, ID: "id", KeyFields: []string{"text"}, TokenBudgetField: "token_budget"})
+	got := items(t, m)
+	if len(got) != 3 {
+		t.Fatalf("%d items", len(got))
+	}
+	for i, want := range []struct {
+		id, payload string
+		line        int64
+		leader      batch.Ordinal
+		leads       bool
+		budget      int64
+	}{
+		{"a", `{"id":"a","text":"x"}`, 1, NoLeader, true, NoBudget},
+		{"2", `{"id":2,"text":"y"}`, 3, NoLeader, false, NoBudget},
+		{"c", `{"id":"c","text":"x","token_budget":70}`, 4, 0, false, 70},
+	} {
+		g := got[i]
+		if g.ID != want.id || string(g.Payload) != want.payload || g.Line != want.line || g.Leader != want.leader ||
+			g.Leads != want.leads || g.TokenBudget != want.budget || g.Ordinal != batch.Ordinal(i) || g.Bad != "" ||
+			g.Entry.Payload != sha256.Sum256([]byte(want.payload)) || g.Size != int64(len(want.payload)) {
+			t.Errorf("item %d: %+v %s", i, g.Entry, g.Payload)
+		}
+		o, ok, err := m.Lookup(want.id)
+		if err != nil || !ok || o != g.Ordinal {
+			t.Errorf("Lookup(%q) = %d %v %v", want.id, o, ok, err)
+		}
+	}
+	if _, ok, err := m.Lookup("nobody"); ok || err != nil {
+		t.Errorf("found nobody: %v", err)
+	}
+	h := m.Header()
+	if !h.Sources[0].InPlace || h.Counts.Followers != 1 || h.Counts.Leaders != 1 || h.Counts.Budgeted != 1 || h.Sources[0].Rows != 3 {
+		t.Errorf("%+v", h)
+	}
+	if raw, _ := os.ReadFile(p); h.Sources[0].SHA256 != fmt.Sprintf("%x", sha256.Sum256(raw)) {
+		t.Error("the source's hash is not that of the file")
+	}
+}
+
+func TestBuildReadsCSVInPlace(t *testing.T) {
+	t.Parallel()
+	p := write(t, "in.csv", "text,category\r\n\"two\nlines, \"\"quoted\"\"\",a\r\nplain,b\r\nplain,b\r\n")
+	m := build(t, Config{URI: p})
+	got := items(t, m)
+	want := []string{`{"text":"two\nlines, \"quoted\"","category":"a"}`, `{"text":"plain","category":"b"}`, `{"text":"plain","category":"b"}`}
+	for i, w := range want {
+		if string(got[i].Payload) != w {
+			t.Errorf("item %d: %s", i, got[i].Payload)
+		}
+	}
+	sum := sha256.Sum256([]byte(want[1]))
+	base := fmt.Sprintf("%x", sum[:8])
+	if got[1].ID != base || got[2].ID != base+"-2" || got[2].Line != 5 {
+		t.Errorf("ids %s %s line %d", got[1].ID, got[2].ID, got[2].Line)
+	}
+	for _, g := range got {
+		if o, ok, err := m.Lookup(g.ID); !ok || o != g.Ordinal || err != nil {
+			t.Errorf("Lookup(%s) = %d %v %v", g.ID, o, ok, err)
+		}
+	}
+	if n := m.Header().Counts.Duplicates; n != 1 {
+		t.Errorf("%d duplicates", n)
+	}
+}
+
+func TestBuildNamesBadRows(t *testing.T) {
+	t.Parallel()
+	p := write(t, "in.jsonl", "{\"id\":\"a\"}\n{\"id\":\"b\",}\n{\"id\":\"a\"}\n[1]\n{\"x\":1}\n")
+	err := buildError(t, Config{URI: p, Dir: filepath.Dir(p), ID: "id"})
+	for _, want := range []string{"in.jsonl:2:11: a comma must not", "in.jsonl:4:1: the row is not a JSON object", `in.jsonl:5: the field "id" is missing`,
+		`in.jsonl:3: id "a": the id is already that of in.jsonl:1`, "4 bad rows"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in %v", want, err)
+		}
+	}
+	if batch.KindOf(err) != batch.Invalid {
+		t.Errorf("kind %s", batch.KindOf(err))
+	}
+	m := build(t, Config{URI: p, ID: "id", Quarantine: true})
+	got := items(t, m)
+	for i, want := range []string{"a", "bad-1", "a#duplicate-2", "bad-3", "bad-4"} {
+		if got[i].ID != want || (got[i].Bad != "") != (i > 0) || (got[i].Payload != nil) != (i == 0) {
+			t.Errorf("item %d: %+v", i, got[i])
+		}
+	}
+	if n := m.Header().Counts.Bad; n != 4 {
+		t.Errorf("%d bad", n)
+	}
+}
+
+func BenchmarkBuildJSONL(b *testing.B) {
+	body := strings.Repeat("Customer: could you tell me where my order is?\\nAgent: I will look for it at once. ", 21)
+	var s strings.Builder
+	for i := range 40_000 {
+		fmt.Fprintf(&s, "{\"ticket_id\":\"T-%07d\",\"scenario\":\"order %d\",\"text\":\"%s\"}\n", i, i%97, body)
+	}
+	p := write(b, "in.jsonl", s.String())
+	b.SetBytes(int64(s.Len()))
+	for b.Loop() {
+		b.StopTimer()
+		dir := filepath.Join(b.TempDir(), "m")
+		b.StartTimer()
+		m, _, err := Build(b.Context(), Config{URI: p, ID: "ticket_id", KeyFields: []string{"text", "scenario"}, RequiredFields: []string{"text"}}, dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = m.Close()
+	}
+}
