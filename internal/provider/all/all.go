@@ -8,6 +8,7 @@ import (
 	"github.com/batchwright/batchwright/internal/provider/gemini"
 	"github.com/batchwright/batchwright/internal/provider/httpjson"
 	"github.com/batchwright/batchwright/internal/provider/openai"
+	"github.com/batchwright/batchwright/internal/provider/sim"
 )
 
 // Registry returns every adapter.
@@ -18,5 +19,6 @@ func Registry() *provider.Registry {
 	r.Register(anthropic.Factory())
 	r.Register(gemini.Factory())
 	r.Register(httpjson.Factory())
+	r.Register(sim.Factory())
 	return r
 }
