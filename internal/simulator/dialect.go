@@ -77,6 +77,35 @@ type dialect interface {
 	class(f Fault) batch.Class
 }
 
+// dialectAt finds the dialect of a path, or nil.
+func dialectAt(path string) dialect {
+	switch path {
+	case "/v1/chat/completions", "/openai/v1/chat/completions":
+		return chat{}
+	case "/v1/responses", "/openai/v1/responses":
+		return responses{}
+	case "/v1/messages":
+		return messages{}
+	}
+	if name := between(path, "/openai/deployments/", "/chat/completions"); name != "" {
+		return chat{azure: true, model: name}
+	}
+	if name := between(path, "/v1beta/models/", ":generateContent"); name != "" {
+		return gemini{model: name}
+	}
+	return nil
+}
+
+// between is the one path segment between a prefix and a suffix, or "".
+func between(path, prefix, suffix string) string {
+	rest, ok := strings.CutPrefix(path, prefix)
+	name, ok2 := strings.CutSuffix(rest, suffix)
+	if !ok || !ok2 || strings.Contains(name, "/") {
+		return ""
+	}
+	return name
+}
+
 // misread says how a body failed to be read.
 type misread struct {
 	unparsable bool

@@ -15,19 +15,6 @@ import (
 // maxBody is the largest request body; beyond it the answer is 413.
 const maxBody = 64 << 20
 
-// dialectAt finds the dialect of a path, or nil.
-func dialectAt(path string) dialect {
-	if path == "/v1/chat/completions" || path == "/openai/v1/chat/completions" {
-		return chat{}
-	}
-	if rest, ok := strings.CutPrefix(path, "/openai/deployments/"); ok {
-		if name, ok := strings.CutSuffix(rest, "/chat/completions"); ok && name != "" && !strings.Contains(name, "/") {
-			return chat{azure: true, model: name}
-		}
-	}
-	return nil
-}
-
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
 // putBuffer keeps a buffer for the next call, unless a rare large one grew it.

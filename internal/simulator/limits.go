@@ -12,6 +12,7 @@ type levels struct {
 	leftRequests, leftTokens int64
 	resetRequests            time.Duration // until all of it is there again
 	resetTokens              time.Duration
+	at                       time.Time
 }
 
 // limiter is the vendor's side of RPM and TPM: two buckets with continuous
@@ -48,7 +49,7 @@ func (l *limiter) admit(k *Knobs, now time.Time, tokens int64) (levels, time.Dur
 		l.tokens -= float64(tokens)
 	}
 	return levels{
-		rpm: k.RPM, tpm: k.TPM,
+		rpm: k.RPM, tpm: k.TPM, at: now,
 		leftRequests:  int64(math.Max(0, l.requests)),
 		leftTokens:    int64(math.Max(0, l.tokens)),
 		resetRequests: until(roomN-l.requests, k.RPM),

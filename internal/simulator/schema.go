@@ -74,9 +74,12 @@ func (s *schema) checkAll(v any, depth int) error {
 
 // strict applies the rules of the vendors' strict mode: every object closes
 // itself and requires all that it names.
-func (s *schema) strict() error { return strictAt(s.root, 0) }
+func (s *schema) strict() error { return strictAt(s.root, 0, true) }
 
-func strictAt(v any, depth int) error {
+// closed is strict without the rule that all is required.
+func (s *schema) closed() error { return strictAt(s.root, 0, false) }
+
+func strictAt(v any, depth int, all bool) error {
 	m, ok := v.(map[string]any)
 	if !ok || depth > maxDepth {
 		return nil
@@ -87,15 +90,15 @@ func strictAt(v any, depth int) error {
 		}
 		required := requiredOf(m)
 		for name, p := range props {
-			if !slices.Contains(required, name) {
+			if all && !slices.Contains(required, name) {
 				return fmt.Errorf("in context=(), 'required' is required to be supplied and to be an array including every key in properties. Missing '%s'", name)
 			}
-			if err := strictAt(p, depth+1); err != nil {
+			if err := strictAt(p, depth+1, all); err != nil {
 				return err
 			}
 		}
 	}
-	return strictAt(m["items"], depth+1)
+	return strictAt(m["items"], depth+1, all)
 }
 
 func requiredOf(m map[string]any) []string {
