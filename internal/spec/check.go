@@ -91,6 +91,9 @@ func (p *parser) synonyms() {
 
 func (p *parser) inputKeys() {
 	s := p.spec
+	if in, ok := p.at["input"]; ok && in.val.Kind != yaml.MappingNode {
+		return // said already
+	}
 	if !p.has("input.uri") && !p.has("job.input_manifest_s3_uri") && !p.has("input.sql") && !p.has("input.queue") {
 		p.add(p.keyOf("input.uri"), codeMissing, "input.uri", "input.uri: is missing; it says where the items come from", "add the section `input:` with `uri: items.jsonl`")
 	}

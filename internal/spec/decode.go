@@ -201,7 +201,7 @@ func (p *parser) textMap(k *key, path string, n *yaml.Node) (value, bool) {
 			ok = false
 			continue
 		}
-		at := path + "." + kn.Value
+		at := below(path, kn)
 		switch {
 		case vn.Kind != yaml.ScalarNode || vn.Tag == "!!null":
 			p.add(vn, codeType, at, at+": is "+kindOf(vn)+"; it must be text", "write text in quotes")
@@ -229,7 +229,7 @@ func (p *parser) jsonMap(k *key, path string, n *yaml.Node) (value, bool) {
 	out := map[string]json.RawMessage{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if kn := n.Content[i]; kn.Kind == yaml.ScalarNode {
-			out[kn.Value] = p.json(n.Content[i+1], path+"."+kn.Value)
+			out[kn.Value] = p.json(n.Content[i+1], below(path, kn))
 		}
 	}
 	raw := p.json(n, path)

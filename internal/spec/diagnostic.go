@@ -31,7 +31,8 @@ type Diagnostic struct {
 	Message string `json:"message"`        // not ended by a period
 	Hint    string `json:"hint,omitempty"` // what to change
 
-	excerpt string // the source line, secrets masked
+	excerpt string // the source line, secrets masked; "" when it is too long to show
+	caret   int    // where Col is in excerpt, from 0
 }
 
 // Ref is the place in the form file:line:col.
@@ -78,59 +79,58 @@ type Code string
 // The codes: E10xx the file, E11xx its keys, E12xx one value, E13xx values that
 // do not go together, E14xx warnings.
 const (
-	codeUnreadable  Code = "E1001"
-	codeTooLarge    Code = "E1002"
-	codeNotUTF8     Code = "E1003"
-	codeBOM         Code = "E1004"
-	codeTab         Code = "E1005"
-	codeControl     Code = "E1006"
-	codeSyntax      Code = "E1007"
-	codeEmpty       Code = "E1008"
-	codeDocuments   Code = "E1009"
-	codeDepth       Code = "E1010"
-	codeAlias       Code = "E1011"
-	codeMerge       Code = "E1012"
-	codeTag         Code = "E1013"
-	codeDirective   Code = "E1014"
-	codeTooMany     Code = "E1015"
-	codeUnknownKey  Code = "E1101"
-	codeDuplicate   Code = "E1102"
-	codeWrongPlace  Code = "E1103"
-	codeTwoPlaces   Code = "E1104"
-	codeSynonyms    Code = "E1105"
-	codeKeyNotText  Code = "E1106"
-	codeMissing     Code = "E1107"
-	codeType        Code = "E1201"
-	codeNotWhole    Code = "E1202"
-	codeRange       Code = "E1203"
-	codeNotOneOf    Code = "E1204"
-	codeNoValue     Code = "E1205"
-	codeTime        Code = "E1206"
-	codeShare       Code = "E1207"
-	codeMoney       Code = "E1208"
-	codeName        Code = "E1209"
-	codeSchedule    Code = "E1210"
-	codeTimezone    Code = "E1211"
-	codeURL         Code = "E1212"
-	codeURI         Code = "E1213"
-	codeLater       Code = "E1214"
-	codeSecret      Code = "E1215"
-	codeSecretRef   Code = "E1216"
-	codeFileRef     Code = "E1217"
-	codeSchema      Code = "E1218"
-	codeUnquoted    Code = "E1219"
-	codeNotJSON     Code = "E1220"
-	codeText        Code = "E1221"
-	codeNeedsKey    Code = "E1301"
-	codeNeedsURL    Code = "E1302"
-	codePrompt      Code = "E1303"
-	codeConflict    Code = "E1304"
-	codeTurns       Code = "E1305"
-	codeTestCase    Code = "E1306"
-	codeModel       Code = "E1307"
-	codeNoTimezone  Code = "E1401"
-	codeIgnored     Code = "E1402"
-	codeNeverCaught Code = "E1403"
+	codeUnreadable Code = "E1001"
+	codeTooLarge   Code = "E1002"
+	codeNotUTF8    Code = "E1003"
+	codeBOM        Code = "E1004"
+	codeTab        Code = "E1005"
+	codeControl    Code = "E1006"
+	codeSyntax     Code = "E1007"
+	codeEmpty      Code = "E1008"
+	codeDocuments  Code = "E1009"
+	codeDepth      Code = "E1010"
+	codeAlias      Code = "E1011"
+	codeMerge      Code = "E1012"
+	codeTag        Code = "E1013"
+	codeDirective  Code = "E1014"
+	codeTooMany    Code = "E1015"
+	codeUnknownKey Code = "E1101"
+	codeDuplicate  Code = "E1102"
+	codeWrongPlace Code = "E1103"
+	codeTwoPlaces  Code = "E1104"
+	codeSynonyms   Code = "E1105"
+	codeKeyNotText Code = "E1106"
+	codeMissing    Code = "E1107"
+	codeType       Code = "E1201"
+	codeNotWhole   Code = "E1202"
+	codeRange      Code = "E1203"
+	codeNotOneOf   Code = "E1204"
+	codeNoValue    Code = "E1205"
+	codeTime       Code = "E1206"
+	codeShare      Code = "E1207"
+	codeMoney      Code = "E1208"
+	codeName       Code = "E1209"
+	codeSchedule   Code = "E1210"
+	codeTimezone   Code = "E1211"
+	codeURL        Code = "E1212"
+	codeURI        Code = "E1213"
+	codeLater      Code = "E1214"
+	codeSecret     Code = "E1215"
+	codeSecretRef  Code = "E1216"
+	codeFileRef    Code = "E1217"
+	codeSchema     Code = "E1218"
+	codeUnquoted   Code = "E1219"
+	codeNotJSON    Code = "E1220"
+	codeText       Code = "E1221"
+	codeNeedsKey   Code = "E1301"
+	codeNeedsURL   Code = "E1302"
+	codePrompt     Code = "E1303"
+	codeConflict   Code = "E1304"
+	codeTurns      Code = "E1305"
+	codeTestCase   Code = "E1306"
+	codeModel      Code = "E1307"
+	codeNoTimezone Code = "E1401"
+	codeIgnored    Code = "E1402"
 )
 
 // codeNames are the short names of the codes, for tools that list rules.
@@ -148,7 +148,7 @@ var codeNames = map[Code]string{
 	codeSchema: "bad-schema", codeUnquoted: "unquoted-template", codeNotJSON: "not-json", codeText: "bad-text",
 	codeNeedsKey: "api-key-missing", codeNeedsURL: "base-url-missing", codePrompt: "prompt-or-messages", codeConflict: "keys-contradict",
 	codeTurns: "bad-turns", codeTestCase: "bad-test", codeModel: "model-missing",
-	codeNoTimezone: "no-timezone", codeIgnored: "ignored-key", codeNeverCaught: "never-effective",
+	codeNoTimezone: "no-timezone", codeIgnored: "ignored-key",
 }
 
 // Codes lists every code in order.

@@ -33,7 +33,21 @@ func digest(b []byte) string {
 
 // canonical writes the keys that pick takes, section by section.
 func (s *Spec) canonical(pick func(*key) bool) []byte {
-	return s.writeSection("", pick)
+	return escapeControls(s.writeSection("", pick))
+}
+
+// escapeControls writes the characters that JSON allows in text and a YAML file
+// of ours does not in their escaped form.
+func escapeControls(b []byte) []byte {
+	var out bytes.Buffer
+	for _, r := range string(b) {
+		if refused(r) {
+			fmt.Fprintf(&out, `\u%04x`, r)
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.Bytes()
 }
 
 func (s *Spec) writeSection(section string, pick func(*key) bool) []byte {

@@ -31,7 +31,7 @@ func (p *parser) writeJSON(b *bytes.Buffer, n *yaml.Node, path string) {
 			}
 			writeText(b, kn.Value)
 			b.WriteByte(':')
-			p.writeJSON(b, n.Content[i+1], path+"."+kn.Value)
+			p.writeJSON(b, n.Content[i+1], below(path, kn))
 		}
 		b.WriteByte('}')
 	case yaml.SequenceNode:

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -48,8 +50,9 @@ func Parse(file string, src []byte, o Options) (*Spec, Diagnostics) {
 		at: map[string]place{}, given: map[string]value{}, secrets: newSecrets()}
 	if root := p.read(); root != nil {
 		p.defaults()
-		p.top(root)
-		p.check()
+		if p.top(root) {
+			p.check()
+		}
 	}
 	ds := p.finish()
 	if ds.Errors() > 0 {
@@ -105,14 +108,38 @@ func (p *parser) finish() Diagnostics {
 		p.lines = splitLines(p.src)
 	}
 	for i := range ds {
-		d := &ds[i]
-		d.Line = min(max(d.Line, 1), len(p.lines))
-		text := p.lines[d.Line-1]
-		d.Col = min(max(d.Col, 1), len([]rune(text))+1)
-		d.Key, d.Message, d.Hint = p.secrets.mask(d.Key), p.secrets.mask(d.Message), p.secrets.mask(d.Hint)
-		d.excerpt = p.secrets.maskLine(d.Line, text)
+		p.settle(&ds[i])
 	}
 	return ds
+}
+
+const longestExcerpt = 2000
+
+// settle puts a finding inside the file and takes from its texts what looks
+// like a secret or steers a terminal.
+func (p *parser) settle(d *Diagnostic) {
+	d.Line = min(max(d.Line, 1), len(p.lines))
+	text := p.lines[d.Line-1]
+	d.Col = min(max(d.Col, 1), utf8.RuneCountInString(text)+1)
+	for _, s := range []*string{&d.Key, &d.Message, &d.Hint} {
+		*s = printable(p.secrets.mask(*s))
+	}
+	if len(text) > longestExcerpt {
+		return
+	}
+	before := string([]rune(text)[:d.Col-1])
+	d.excerpt = printable(p.secrets.maskLine(d.Line, text))
+	d.caret = min(utf8.RuneCountInString(p.secrets.mask(before)), utf8.RuneCountInString(d.excerpt))
+}
+
+// printable replaces what a terminal or a log would act on.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && !unicode.IsPrint(r) {
+			return '\ufffd'
+		}
+		return r
+	}, s)
 }
 
 // defaults fills in every default of the table, and "no limit" where a limit
@@ -134,13 +161,14 @@ func (p *parser) defaults() {
 }
 
 // top reads the whole document, which must be a mapping.
-func (p *parser) top(root *yaml.Node) {
+func (p *parser) top(root *yaml.Node) bool {
 	p.root = root
 	if root.Kind != yaml.MappingNode {
 		p.add(root, codeType, "", "a spec is a mapping of keys, not "+kindOf(root), "begin with `job:`")
-		return
+		return false
 	}
 	p.section(root, "", "")
+	return true
 }
 
 var listIndex = regexp.MustCompile(`\[\d+\]`)
@@ -151,7 +179,7 @@ func (p *parser) section(n *yaml.Node, table, shown string) {
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		kn, vn := n.Content[i], n.Content[i+1]
-		if kn.Kind != yaml.ScalarNode || kn.Tag == "!!merge" || seen[kn.Value] {
+		if kn.Kind != yaml.ScalarNode || kn.Tag == "!!merge" || kn.Tag == "!!null" || seen[kn.Value] {
 			continue // said by the walk over the nodes
 		}
 		seen[kn.Value] = true
@@ -204,8 +232,8 @@ func (p *parser) missing(n *yaml.Node, table, shown string, seen map[string]bool
 
 // value reads the value of one known key.
 func (p *parser) value(k *key, path string, kn, vn *yaml.Node) {
-	if vn.Kind == yaml.AliasNode {
-		return
+	if vn.Kind == yaml.AliasNode || vn.Kind == yaml.ScalarNode && vn.Style&yaml.TaggedStyle != 0 {
+		return // said by the walk over the nodes
 	}
 	if vn.Kind == yaml.ScalarNode && vn.Tag == "!!null" {
 		p.add(kn, codeNoValue, path, path+": has no value", noValueHint(k))

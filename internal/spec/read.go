@@ -2,10 +2,14 @@ package spec
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -19,7 +23,7 @@ func (p *parser) read() *yaml.Node {
 	if !p.bytes() {
 		return nil
 	}
-	loader, err := yaml.NewLoader(bytes.NewReader(p.src), yaml.WithV4Defaults(), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(4*maxDepth))))
+	loader, err := yaml.NewLoader(bytes.NewReader(jsonEscapes(p.src)), yaml.WithV4Defaults(), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(4*maxDepth))))
 	if err != nil {
 		p.addAt(1, 1, codeSyntax, "", "the file cannot be read as YAML", "")
 		return nil
@@ -49,10 +53,32 @@ func (p *parser) read() *yaml.Node {
 	}
 	root := doc.Content[0]
 	p.findSecrets(root, "", "")
+	p.secrets.seal()
 	if !p.walk(root, 1) {
 		return nil
 	}
 	return root
+}
+
+var escape = regexp.MustCompile(`\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)`)
+
+// jsonEscapes makes a spec in JSON readable as YAML, which it is but for one
+// thing: JSON may write a character as a pair of escapes.
+func jsonEscapes(src []byte) []byte {
+	if !bytes.Contains(bytes.ToLower(src), []byte(`\ud`)) || !json.Valid(src) {
+		return src
+	}
+	return escape.ReplaceAllFunc(src, func(e []byte) []byte {
+		if len(e) != 12 {
+			return e
+		}
+		hi, err1 := strconv.ParseUint(string(e[2:6]), 16, 16)
+		lo, err2 := strconv.ParseUint(string(e[8:]), 16, 16)
+		if err1 != nil || err2 != nil {
+			return e
+		}
+		return fmt.Appendf(nil, `\U%08X`, utf16.DecodeRune(rune(hi), rune(lo)))
+	})
 }
 
 // bytes judges the file before YAML does. False: it cannot be read on.
@@ -73,12 +99,12 @@ func (p *parser) bytes() bool {
 	for i, line := range p.lines {
 		for at, r := range line {
 			col := utf8.RuneCountInString(line[:at]) + 1
-			if r == utf8.RuneError && strings.HasPrefix(line[at:], "\ufffd") == false {
+			if r == utf8.RuneError && !strings.HasPrefix(line[at:], "\ufffd") {
 				p.addAt(i+1, col, codeNotUTF8, "", "the file is not UTF-8 from here on", "save it as UTF-8")
 				return false
 			}
-			if r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 && r != 0x85 || r == 0xfeff || r == 0xfffe || r == 0xffff {
-				p.addAt(i+1, col, codeControl, "", fmt.Sprintf("the control character U+%04X", r), `delete it; in text in double quotes it can be written "\u`+fmt.Sprintf("%04X", r)+`"`)
+			if refused(r) {
+				p.addAt(i+1, col, codeControl, "", fmt.Sprintf("the control character U+%04X", r), fmt.Sprintf("delete it; text in double quotes can say \\u%04X", r))
 				return false
 			}
 		}
@@ -88,6 +114,12 @@ func (p *parser) bytes() bool {
 		}
 	}
 	return true
+}
+
+// refused reports characters that no spec contains unescaped: controls, and the
+// marks that some readers take for the end of a line and others do not.
+func refused(r rune) bool {
+	return r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff || r == 0xfffe || r == 0xffff
 }
 
 func splitLines(src []byte) []string {
@@ -128,6 +160,14 @@ func (p *parser) syntax(err error) {
 		p.addAt(ctx.Line, ctx.Column, codeSyntax, "", "a bracket or brace opens here and is not closed", p.braceHint(ctx, line))
 	case strings.Contains(msg, "cannot start any token"):
 		p.addAt(mark.Line, mark.Column, codeSyntax, "", "text cannot begin with this character", "quote the text")
+	case strings.Contains(le.ContextMsg, "scanning an alias"), strings.Contains(le.ContextMsg, "scanning an anchor"):
+		col := ctx.Column
+		if at := strings.IndexAny(line, "*&"); at >= 0 && ctx.Line == mark.Line {
+			col = utf8.RuneCountInString(line[:at]) + 1
+		}
+		p.addAt(ctx.Line, col, codeSyntax, "", "text that begins with * or & is not text to YAML", `quote it, as in "*/5 * * * *"`)
+	case strings.Contains(msg, "did not find expected key") && strings.Contains(line, "{{"):
+		p.addAt(mark.Line, mark.Column, codeSyntax, "", "text goes on after a closing brace", p.braceHint(mark, line))
 	case strings.Contains(msg, "did not find expected key"), strings.Contains(msg, "did not find expected '-' indicator"):
 		p.addAt(mark.Line, mark.Column, codeSyntax, "", "the indent fits nothing above it, or text in quotes goes on after its end", "indent keys of one section alike, by spaces")
 	case strings.Contains(msg, "could not find expected ':'"):

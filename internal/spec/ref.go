@@ -103,7 +103,12 @@ func (p *parser) schemaValue(k *key, path string, n *yaml.Node) (value, bool) {
 		return value{}, false
 	}
 	var compact bytes.Buffer
-	if err := json.Compact(&compact, body); err != nil {
+	var whole json.RawMessage
+	err := json.Unmarshal(body, &whole)
+	if err == nil {
+		err = json.Compact(&compact, body)
+	}
+	if err != nil {
 		p.add(n, codeSchema, path, path+": the file is not JSON: "+jsonCause(err, body), "write a JSON Schema into it")
 		return value{}, false
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -15,14 +16,14 @@ const masked = "***"
 var keyForms = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])(?:` + strings.Join([]string{
 	`(sk-[A-Za-z0-9_-]{16,})`, `(AIza[A-Za-z0-9_-]{16,})`, `(gsk_[A-Za-z0-9]{12,})`, `(xai-[A-Za-z0-9]{16,})`,
 	`(gh[pousr]_[A-Za-z0-9]{20,})`, `(xox[abprs]-[A-Za-z0-9-]{10,})`, `(hf_[A-Za-z0-9]{20,})`, `(AKIA[A-Z0-9]{16})`,
-	`([Bb]earer +[A-Za-z0-9._~+/=-]{12,})`, `(-----BEGIN [A-Z ]*PRIVATE KEY-----)`,
+	`([Bb]earer +[A-Za-z0-9._~+/=-]{12,})`, `(https://hooks\.slack\.com/services/[A-Za-z0-9/]{16,})`, `(-----BEGIN [A-Z ]*PRIVATE KEY-----)`,
 }, `|`) + `)`)
 
 var (
 	userInURL   = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#]*:([^\s/@?#]+)@`)
 	signedQuery = regexp.MustCompile(`(?i)[?&](?:sig|signature|x-amz-signature|x-goog-signature|token|access_token|api_?key|key|code|secret)=([A-Za-z0-9%._~+/=-]{16,})`)
 	secretName  = regexp.MustCompile(`(?i)(api[_-]?key|access[_-]?key|subscription[_-]?key|private[_-]?key|secret|token|password|passwd|passphrase|credential|authorization|bearer|cookie|(^|[_-])key$|(^|[_-])auth$)`)
-	harmless    = regexp.MustCompile(`(?i)(tokens|budget|max_|primary_key|id_key)`)
+	harmless    = regexp.MustCompile(`(?i)(tokens|budget|max_|primary_key|id_key|cache_key)`)
 	reference   = regexp.MustCompile(`^(env|file):`)
 	secretLine  = regexp.MustCompile(`(?i)^\s*(?:- )?["']?[a-z0-9_-]*(?:key|secret|token|password|authorization|bearer)["']?\s*:\s*(.+)$`)
 )
@@ -32,7 +33,8 @@ var (
 type secrets struct {
 	nodes  map[*yaml.Node]bool
 	values []string
-	block  map[int]bool // lines inside a secret value of several lines
+	known  *strings.Replacer // of values; nil before they are all found
+	block  map[int]bool      // lines inside a secret value of several lines
 }
 
 func newSecrets() secrets { return secrets{nodes: map[*yaml.Node]bool{}, block: map[int]bool{}} }
@@ -51,10 +53,23 @@ func (s *secrets) keep(n *yaml.Node) {
 	}
 }
 
+// seal is called when all values are found.
+func (s *secrets) seal() {
+	if len(s.values) == 0 {
+		return
+	}
+	slices.SortFunc(s.values, func(a, b string) int { return len(b) - len(a) })
+	pairs := make([]string, 0, 2*len(s.values))
+	for _, v := range s.values {
+		pairs = append(pairs, v, masked)
+	}
+	s.known = strings.NewReplacer(pairs...)
+}
+
 // mask replaces every known and every likely secret in s.
 func (s *secrets) mask(text string) string {
-	for _, v := range s.values {
-		text = strings.ReplaceAll(text, v, masked)
+	if s.known != nil {
+		text = s.known.Replace(text)
 	}
 	for _, form := range []*regexp.Regexp{keyForms, userInURL, signedQuery} {
 		text = maskGroups(form, text)
@@ -99,11 +114,7 @@ func (p *parser) findSecrets(n *yaml.Node, path, name string) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			kn := n.Content[i]
 			p.findSecrets(kn, path, "")
-			at := kn.Value
-			if path != "" && !p.secrets.nodes[kn] {
-				at = path + "." + kn.Value
-			}
-			p.findSecrets(n.Content[i+1], at, kn.Value)
+			p.findSecrets(n.Content[i+1], below(path, kn), kn.Value)
 		}
 	case yaml.SequenceNode:
 		for _, c := range n.Content {
@@ -149,10 +160,25 @@ func secretWhy(path, name string, n *yaml.Node) string {
 	case reference.MatchString(v) || harmless.MatchString(name) || !secretName.MatchString(name):
 	case strings.HasPrefix(path, "task.headers."):
 		return "a header that carries a secret"
-	case len(v) >= 20 && !strings.ContainsAny(v, " \n\t{") && entropy(v) >= 3:
+	case looksRandom(v):
 		return "the value looks like a key"
 	}
 	return ""
+}
+
+// looksRandom reports whether v is long and mixed as keys are and names are
+// not: 20 characters or more, and in it 20 without a separator, or 12 that mix
+// letters and digits.
+func looksRandom(v string) bool {
+	if len(v) < 20 || strings.ContainsAny(v, " \n\t{") || entropy(v) < 3 {
+		return false
+	}
+	for _, part := range strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune("-_./:", r) }) {
+		if len(part) >= 20 || len(part) >= 12 && strings.ContainsAny(part, "0123456789") && strings.Trim(part, "0123456789") != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // entropy is the Shannon entropy of s in bits per byte.

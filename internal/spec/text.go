@@ -65,7 +65,7 @@ func timezone(_ *key, s string, p *parser) (Code, string, string) {
 
 func delimiter(_ *key, s string, _ *parser) (Code, string, string) {
 	r, size := utf8.DecodeRuneInString(s)
-	if size == len(s) && !strings.ContainsRune("\"'\r\n", r) {
+	if size > 0 && size == len(s) && !strings.ContainsRune("\"'\r\n", r) {
 		return "", "", ""
 	}
 	return codeText, "must be one character, and neither a quote nor a line break", `write "," or ";" or "\t"`
@@ -88,7 +88,7 @@ func httpURL(_ *key, s string, p *parser) (Code, string, string) {
 }
 
 var (
-	uriScheme  = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://(.*)$`)
+	uriScheme  = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]{0,19})://(.*)$`)
 	uriPlace   = regexp.MustCompile(`\{[^{}]*\}`)
 	uriSchemes = []string{"file", "s3", "gs", "azblob"}
 )
@@ -112,13 +112,13 @@ func outputURI(k *key, s string, p *parser) (Code, string, string) {
 	return blobURI(k, s, p)
 }
 
-func blobURI(k *key, s string, p *parser) (Code, string, string) {
+func blobURI(k *key, s string, _ *parser) (Code, string, string) {
 	m := uriScheme.FindStringSubmatch(s)
 	if m == nil {
 		return "", "", ""
 	}
 	if !slices.Contains(uriSchemes, m[1]) {
-		return codeURI, fmt.Sprintf("%s:// cannot be used here", p.show(m[1])), "use a path, or file://, s3://, gs:// or azblob://"
+		return codeURI, m[1] + ":// cannot be used here", "use a path, or file://, s3://, gs:// or azblob://"
 	}
 	host, path, _ := strings.Cut(m[2], "/")
 	path, _, _ = strings.Cut(path, "?")

@@ -119,6 +119,19 @@ func short(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
+// below is the path of a key in a mapping whose keys are free, its name cut to
+// a length that can be shown.
+func below(path string, kn *yaml.Node) string {
+	name := kn.Value
+	if len(name) > 60 {
+		name = name[:60] + "…"
+	}
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
 // quote shows a node's value in a message, unless it may be a secret.
 func (p *parser) quote(n *yaml.Node) string {
 	if p.secrets.nodes[n] {
@@ -190,30 +203,28 @@ func (p *parser) unknownKey(kn *yaml.Node, table string) {
 	if table != "" {
 		where, place = "in "+table, table
 	}
-	for _, k := range keys.all {
-		if k.name() == name && k.section() != table && !strings.Contains(k.path, "[]") {
-			p.add(kn, codeWrongPlace, k.path, fmt.Sprintf("%s: does not stand %s; it is a key of %s", p.show(name), where, sectionName(k)), moveHint(k))
-			return
-		}
-	}
 	in := keys.in(table)
 	names := make([]string, 0, len(in))
 	for _, k := range in {
 		names = append(names, k.name())
-		for _, w := range k.wrong {
-			if strings.EqualFold(w, name) {
-				p.add(kn, codeUnknownKey, "", fmt.Sprintf("%s: is not a key of %s", p.show(name), place), "write "+k.name()+": "+firstSentence(k.doc))
-				return
-			}
+		if slices.ContainsFunc(k.wrong, func(w string) bool { return strings.EqualFold(w, name) }) {
+			p.add(kn, codeUnknownKey, "", fmt.Sprintf("%s: is not a key of %s", p.quote(kn), place), "write "+k.name()+": "+firstSentence(k.doc))
+			return
+		}
+	}
+	for _, k := range keys.all {
+		if k.name() == name && k.section() != table && !strings.Contains(k.path, "[]") {
+			p.add(kn, codeWrongPlace, k.path, fmt.Sprintf("%s: does not stand %s; it is a key of %s", p.quote(kn), where, sectionName(k)), moveHint(k))
+			return
 		}
 	}
 	hint := "the keys of " + place + " are " + orList(names)
 	if near := nearest(name, names); near != "" {
 		hint = "did you mean " + near + "?"
-	} else if k := meantElsewhere(name); k != nil {
-		hint = "did you mean " + k.path + "? " + moveHint(k)
+	} else if k := meantElsewhere(name, table); k != nil {
+		hint = "did you mean " + k.path + "?"
 	}
-	p.add(kn, codeUnknownKey, "", fmt.Sprintf("%s: is not a key of %s", p.show(name), place), hint)
+	p.add(kn, codeUnknownKey, "", fmt.Sprintf("%s: is not a key of %s", p.quote(kn), place), hint)
 }
 
 func sectionName(k *key) string {
@@ -230,13 +241,18 @@ func moveHint(k *key) string {
 	return "write it without indent"
 }
 
-func meantElsewhere(name string) *key {
+// meantElsewhere is the key of another section, or of this one by one of the
+// names that people write for it, that an unknown name is closest to.
+func meantElsewhere(name, table string) *key {
+	if len(name) > 64 || strings.HasSuffix(table, "[]") {
+		return nil
+	}
 	for _, k := range keys.all {
 		if strings.Contains(k.path, "[]") {
 			continue
 		}
-		for _, w := range slices.Concat(k.wrong, []string{k.name()}) {
-			if strings.EqualFold(w, name) || len(name) > 5 && len(name) < 64 && editDistance(name, w) <= 1 {
+		for _, w := range slices.Concat([]string{k.name()}, k.wrong) {
+			if strings.EqualFold(w, name) || len(name) > 5 && editDistance(name, w) <= 1 {
 				return k
 			}
 		}
