@@ -88,10 +88,10 @@ func Unreadable(a Answer, why string) Result {
 }
 
 // Present reports whether a raw JSON value says something: it is there and not
-// null, false, "", {} or [].
+// null, false, 0, "", {} or [].
 func Present(raw json.RawMessage) bool {
 	switch strings.TrimSpace(string(raw)) {
-	case "", "null", "false", `""`, "{}", "[]":
+	case "", "null", "false", "0", `""`, "{}", "[]":
 		return false
 	}
 	return true

@@ -129,7 +129,7 @@ type chatAnswer struct {
 	Choices []struct {
 		FinishReason string `json:"finish_reason"`
 		Message      struct {
-			Content   *string           `json:"content"`
+			Content   string            `json:"content"`
 			Refusal   string            `json:"refusal"`
 			ToolCalls []json.RawMessage `json:"tool_calls"`
 		} `json:"message"`
@@ -186,10 +186,8 @@ func chatResult(a provider.Answer, v *chatAnswer) provider.Result {
 	}
 	c := &v.Choices[0]
 	r := provider.Result{Status: a.Status, Sent: provider.Answered, Rate: provider.NoRate}
-	text := ""
-	if c.Message.Content != nil {
-		text = *c.Message.Content
-	} else {
+	text := c.Message.Content
+	if text == "" {
 		text = contentParts(a.Body)
 	}
 	switch {
