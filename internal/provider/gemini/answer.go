@@ -19,7 +19,7 @@ var (
 		"SAFETY":     blocked, "RECITATION": blocked, "BLOCKLIST": blocked, "PROHIBITED_CONTENT": blocked, "SPII": blocked,
 		"IMAGE_SAFETY": blocked, "IMAGE_PROHIBITED_CONTENT": blocked, "IMAGE_RECITATION": blocked,
 		"FINISH_REASON_UNSPECIFIED": {Class: batch.ClassUnknown, Detail: "the answer gives no finish reason"},
-		"LANGUAGE": failed, "OTHER": failed, "IMAGE_OTHER": failed, "NO_IMAGE": failed, "MALFORMED_RESPONSE": failed,
+		"LANGUAGE":                  failed, "OTHER": failed, "IMAGE_OTHER": failed, "NO_IMAGE": failed, "MALFORMED_RESPONSE": failed,
 		"MALFORMED_FUNCTION_CALL": tools, "UNEXPECTED_TOOL_CALL": tools, "TOO_MANY_TOOL_CALLS": tools,
 	}
 )

@@ -102,7 +102,7 @@ func (a *adapter) Decode(_ string, ans provider.Answer) provider.Result {
 	var v any
 	d := json.NewDecoder(bytes.NewReader(ans.Body))
 	d.UseNumber()
-	if d.Decode(&v) != nil || d.More() {
+	if !json.Valid(ans.Body) || d.Decode(&v) != nil {
 		return provider.Unreadable(ans, "the answer is not JSON")
 	}
 	if f, ok := a.fault(v); ok {
