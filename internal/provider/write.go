@@ -54,6 +54,10 @@ func (o *Object) Raw(name string, v json.RawMessage) {
 }
 
 func (o *Object) raw(v json.RawMessage) {
+	if wholeString(v) { // most of a request is one string; Compact reads it ten times slower
+		o.buf.Write(v)
+		return
+	}
 	if err := json.Compact(&o.buf, v); err != nil && o.err == nil {
 		o.err = err
 	}
@@ -117,6 +121,43 @@ func (o *Object) Bytes() ([]byte, error) {
 	}
 	o.buf.WriteByte('}')
 	return o.buf.Bytes(), nil
+}
+
+// wholeString reports whether v is exactly one valid JSON string.
+func wholeString(v []byte) bool {
+	if len(v) < 2 || v[0] != '"' || v[len(v)-1] != '"' {
+		return false
+	}
+	v = v[1 : len(v)-1]
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case c >= ' ' && c != '"' && c != '\\':
+		case c != '\\' || i+1 == len(v):
+			return false
+		default:
+			i++
+			switch v[i] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			case 'u':
+				if i+4 >= len(v) || !hexFour(v[i+1:i+5]) {
+					return false
+				}
+				i += 4
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func hexFour(v []byte) bool {
+	for _, c := range v {
+		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
+			return false
+		}
+	}
+	return true
 }
 
 const hexDigits = "0123456789abcdef"
