@@ -110,7 +110,7 @@ func joinPoints(pts []point) string {
 // The plot of a half-width chart, in tenths of a pixel.
 const (
 	halfW, halfH        = 520, 236
-	plotL, plotR        = int64(0), int64(5200)
+	plotL, plotR        = int64(0), int64(5150)
 	plotTop, plotBottom = int64(300), int64(2060)
 )
 
@@ -152,16 +152,16 @@ func clockLayout(spanMS int64) string {
 	return "Jan 2 15:04"
 }
 
-// roundTop is the next round number at or above v: 1, 2, 4, 5 or 8 and zeros.
+// roundTop is the next number at or above v whose half is easy to read, too.
 func roundTop(v int64) int64 {
-	if v <= 2 {
-		return 2
+	if v <= 10 {
+		return max(v+v%2, 2)
 	}
 	unit := int64(1)
-	for v/unit >= 10 && unit <= 1e17 {
+	for v/unit >= 100 && unit <= 1e16 {
 		unit *= 10
 	}
-	for _, m := range []int64{1, 2, 4, 5, 8, 10} {
+	for _, m := range []int64{10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100} {
 		if m*unit >= v {
 			return m * unit
 		}

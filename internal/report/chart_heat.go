@@ -10,8 +10,8 @@ import (
 
 const (
 	heatW      = 1060
-	heatLabel  = int64(1500) // tenths of a pixel for the name of a class
-	heatTotals = int64(2300)
+	heatLabel  = int64(1400) // tenths of a pixel for the name of a class
+	heatTotals = int64(1800)
 	heatRow    = int64(280)
 	heatTop    = int64(60)
 	maxClasses = 12
@@ -75,7 +75,7 @@ func drawCell(d *drawing, cell ClassCount, top, x, y, w int64) {
 	size := heatRow - 30
 	d.rect("h h"+level, x+5, y, w-10, size)
 	if cell.Final > 0 {
-		arm := min(int64(70), w-20)
+		arm := min(int64(60), w-20)
 		fmt.Fprintf(&d.b, `<polygon class="corner t%s" points="%s"/>`, level,
 			joinPoints([]point{{x + w - 5 - arm, y}, {x + w - 5, y}, {x + w - 5, y + arm}}))
 	}

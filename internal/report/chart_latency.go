@@ -1,6 +1,9 @@
 package report
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // binStarts are the edges of the latency bars in microseconds.
 func binStarts() []int64 {
@@ -49,10 +52,10 @@ func latencyChart(r Run) (Chart, bool) {
 			d.rect("bar", x+10, plotBottom-size, w-20, size)
 		}
 		if x-labelled >= 620 && int64(i) < int64(len(bars))-1 || i == 0 {
-			d.text("tick s", x, plotBottom+200, micros(edges[i]))
+			d.text("tick s", x, plotBottom+200, edgeText(edges[i]))
 			labelled = x
 		}
-		c.Rows = append(c.Rows, []string{micros(edges[i]), micros(edges[i+1]), Count(n), Share(n, h.Count())})
+		c.Rows = append(c.Rows, []string{edgeText(edges[i]), edgeText(edges[i+1]), Count(n), Share(n, h.Count())})
 	}
 	for i, q := range []struct {
 		name string
@@ -69,6 +72,9 @@ func latencyChart(r Run) (Chart, bool) {
 	c.SVG = d.done()
 	return c, true
 }
+
+// edgeText writes the edge of a bar: 500ms, 1s, 1.5s.
+func edgeText(us int64) string { return strings.Replace(micros(us), ".0s", "s", 1) }
 
 // latencyEdges trims the bars to what was seen, with at least eight of them.
 func latencyEdges(h Histogram) []int64 {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/batchwright/batchwright/internal/money"
@@ -39,14 +40,13 @@ func costChart(r Run) (Chart, bool) {
 	c := Chart{ID: "cost", Title: "Cost over time", Head: []string{"Until", "Settled", "At risk", "Settled so far"}}
 	c.Note = costNote(r, s)
 	d := newDrawing("cost", c.Title, c.Note, halfW, halfH)
-	s.grid(d, r.Series[0].Start, func(v int64) string { return USD(money.PicoUSD(v)) })
+	s.grid(d, r.Series[0].Start, usdTick)
 	d.area("fill", s.settled, plotBottom)
 	if r.Cost.AtRisk > 0 {
 		d.poly("thin", s.worst)
 		c.Key = append(c.Key, KeyEntry{"k-thin", "with calls of unknown fate at their worst case"})
 	}
 	if s.planned > 0 {
-		d.line("plan", plotL, plotBottom, s.x(s.planEndMS), s.y(s.planned))
 		c.Key = append(c.Key, KeyEntry{"k-plan", "plan"})
 	}
 	end := point{s.x(s.doneMS), s.y(s.charged)}
@@ -61,6 +61,9 @@ func costChart(r Run) (Chart, bool) {
 	d.poly("main", s.settled)
 	last := s.settled[len(s.settled)-1]
 	d.circle("dot", last.x, last.y, 40)
+	if s.planned > 0 {
+		d.line("plan", plotL, plotBottom, s.x(s.planEndMS), s.y(s.planned))
+	}
 	c.SVG = d.done()
 	c.Key = append([]KeyEntry{{"k-main", "settled"}}, c.Key...)
 	sum := money.PicoUSD(0)
@@ -71,20 +74,29 @@ func costChart(r Run) (Chart, bool) {
 	return c, true
 }
 
+// usdTick is money on an axis: no digits that say nothing.
+func usdTick(v int64) string {
+	s := USD(money.PicoUSD(v))
+	for i := strings.IndexByte(s, '.'); len(s) > i+3 && s[len(s)-1] == '0'; {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
 func newCostScale(r Run) costScale {
 	s := costScale{doneMS: span(r.Series)}
 	s.spanMS = max(s.doneMS, 1)
 	settled, worst := int64(0), int64(0)
 	for _, b := range r.Series {
-		settled += int64(b.Cost)
-		worst += int64(b.Cost + b.AtRisk)
+		settled = plus(settled, int64(b.Cost))
+		worst = plus(worst, plus(int64(b.Cost), int64(b.AtRisk)))
 	}
 	s.total, s.charged = settled, worst
 	if p, ok := Projection(r); ok {
 		paid := max(r.Items.Done()-r.Items.Copies-r.Items.Cached, 1)
-		whole := s.doneMS + scale(s.doneMS, r.Items.Pending, paid)
-		s.spanMS = min(whole, 2*s.doneMS)
-		s.projected = worst + scale(max(int64(p)-worst, 0), s.spanMS-s.doneMS, max(whole-s.doneMS, 1))
+		whole := plus(s.doneMS, scale(s.doneMS, r.Items.Pending, paid))
+		s.spanMS = max(min(whole, 2*s.doneMS), 1)
+		s.projected = plus(worst, scale(max(int64(p)-worst, 0), s.spanMS-s.doneMS, max(whole-s.doneMS, 1)))
 	}
 	if cost, dur := r.plan(PlanCost), r.plan(PlanDuration); cost > 0 && dur > 0 {
 		s.spanMS = max(s.spanMS, min(dur, s.doneMS*3/2))
@@ -99,12 +111,12 @@ func newCostScale(r Run) costScale {
 			s.budgetFar = true
 		}
 	}
-	s.top = roundTop(high + high/20)
+	s.top = roundTop(plus(high, high/20))
 	s.settled, s.worst = []point{{s.x(0), s.y(0)}}, []point{{s.x(0), s.y(0)}}
 	settled, worst = 0, 0
 	for _, b := range r.Series {
-		settled += int64(b.Cost)
-		worst += int64(b.Cost + b.AtRisk)
+		settled = plus(settled, int64(b.Cost))
+		worst = plus(worst, plus(int64(b.Cost), int64(b.AtRisk)))
 		x := s.x(b.End().Sub(r.Series[0].Start).Milliseconds())
 		s.settled = append(s.settled, point{x, s.y(settled)})
 		s.worst = append(s.worst, point{x, s.y(worst)})
@@ -146,7 +158,7 @@ func tokenChart(r Run) (Chart, bool) {
 	c.Note = tokenNote(r)
 	used := int64(0)
 	for _, b := range r.Series {
-		used += b.Charged
+		used = plus(used, b.Charged)
 	}
 	a := axes{spanMS: max(span(r.Series), 1), top: roundTop(max(used, budget))}
 	if budget > 0 {
@@ -162,7 +174,7 @@ func tokenChart(r Run) (Chart, bool) {
 	}
 	pts, sum := []point{{a.x(0), a.y(value(0))}}, int64(0)
 	for _, b := range r.Series {
-		sum += b.Charged
+		sum = plus(sum, b.Charged)
 		pts = append(pts, point{a.x(b.End().Sub(r.Series[0].Start).Milliseconds()), a.y(value(sum))})
 		row := []string{stamp(b.End()), Count(b.Input), Count(b.Cached), Count(b.Output), Count(sum)}
 		if budget > 0 {

@@ -84,9 +84,13 @@ func Share(part, whole int64) string {
 		return "<0.01%"
 	case part < whole && n >= 10_000:
 		return ">99.99%"
-	case n%100 == 0:
+	case n >= 1_000 && (n < 9_990 || part >= whole):
+		n = (n + 5) / 10 * 10
+	}
+	if n%100 == 0 {
 		return Count(n/100) + "%"
-	case n%10 == 0 || n >= 10_000:
+	}
+	if n%10 == 0 {
 		return fmt.Sprintf("%s.%d%%", Count(n/100), n/10%10)
 	}
 	return fmt.Sprintf("%s.%02d%%", Count(n/100), n%100)
@@ -145,6 +149,10 @@ func quantity(n int64, u Unit) string {
 		return USD(money.PicoUSD(n))
 	case UnitMillis:
 		return Duration(time.Duration(n) * time.Millisecond)
+	case UnitMicros:
+		return micros(n)
+	case UnitPPM:
+		return ppm(n)
 	case UnitCount, UnitTokens:
 	}
 	return Count(n)
@@ -179,7 +187,12 @@ func (r Run) elapsed() time.Duration {
 	return r.EndedAt.Sub(r.StartedAt)
 }
 
-// short cuts a digest to what a person compares.
+// unpriced reports whether tokens were used and no price card says what they cost.
+func (r Run) unpriced() bool {
+	return r.Tokens.Total > 0 && r.Cost.Total() == 0 && r.PriceVersion == ""
+}
+
+// shortDigest cuts a digest to what a person compares.
 func shortDigest(d string) string {
 	if i := strings.IndexByte(d, ':'); i >= 0 && len(d) > i+13 {
 		return d[:i+13] + "…"

@@ -37,7 +37,14 @@ func TestGolden(t *testing.T) {
 	t.Parallel()
 	for name, r := range examples() {
 		golden(t, name+".html", func(w io.Writer) error { return WriteHTML(w, r) })
+		golden(t, name+".txt", func(w io.Writer) error { return WriteText(w, r) })
 	}
 	r := partialExample()
+	golden(t, "partial.md", func(w io.Writer) error { return WriteMarkdown(w, r) })
+	golden(t, "partial.xml", func(w io.Writer) error { return WriteJUnit(w, r, nil) })
+	golden(t, "summary.json", func(w io.Writer) error { return WriteSummary(w, r) })
+	for _, c := range Charts(r) {
+		golden(t, c.ID+".svg", func(w io.Writer) error { _, err := io.WriteString(w, string(c.SVG)+"\n"); return err })
+	}
 	golden(t, "partial.json", func(w io.Writer) error { return WriteJSON(w, r) })
 }

@@ -44,12 +44,14 @@ type page struct {
 	Tiles      []tile
 	Bar        template.HTML
 	Legend     []legend
-	Charts     []Chart
+	Above      []Chart // before the failed items
+	Below      []Chart
 	Errors     []errorView
 	Plan       []planView
 	Evaluation *evaluationView
 	Timeline   []eventView
 	Next       []Command
+	NextWide   bool // beside an odd card there is room for half
 	Outputs    []outputView
 	Facts      []fact
 }
@@ -82,7 +84,7 @@ type (
 
 func newPage(r Run) page {
 	p := page{Policy: ContentPolicy(), Style: template.CSS(stylesheet), //nolint:gosec // our own file
-		Job: oneLine(r.Job, 200), ID: oneLine(string(r.ID), 64), Verdict: VerdictOf(r), Charts: Charts(r), Next: NextCommands(r)}
+		Job: oneLine(r.Job, 200), ID: oneLine(string(r.ID), 64), Verdict: VerdictOf(r), Next: NextCommands(r)}
 	if p.Job == "" {
 		p.Job = "run"
 	}
@@ -90,6 +92,13 @@ func newPage(r Run) page {
 		if len(p.Next) > 0 {
 			p.Go = &p.Next[0]
 		}
+	}
+	for _, c := range Charts(r) {
+		if c.ID == "latency" {
+			p.Below = append(p.Below, c)
+			continue
+		}
+		p.Above = append(p.Above, c)
 	}
 	p.Sub = subtitle(r)
 	p.Tiles = tiles(r)
@@ -116,6 +125,18 @@ func newPage(r Run) page {
 		}
 		p.Outputs = append(p.Outputs, outputView{oneLine(o.Name, 200), rows, Bytes(o.Bytes), oneLine(o.SHA256, 80)})
 	}
+	half := len(p.Below)
+	for _, c := range p.Above {
+		if !c.Wide {
+			half++
+		}
+	}
+	for _, there := range []bool{len(p.Plan) > 0, p.Evaluation != nil, len(p.Timeline) > 0} {
+		if there {
+			half++
+		}
+	}
+	p.NextWide = half%2 == 0
 	p.Facts = facts(r)
 	return p
 }
@@ -145,6 +166,9 @@ func tiles(r Run) []tile {
 		failed.Notes = append(failed.Notes, Count(i.Skipped)+" skipped")
 	}
 	cost := tile{"Cost", USD(r.Cost.Total()), nil}
+	if r.unpriced() {
+		cost = tile{"Cost", "–", []string{"no price is known"}}
+	}
 	if r.Cost.AtRisk > 0 {
 		cost.Notes = append(cost.Notes, USD(r.Cost.AtRisk)+" of it at risk")
 	}
@@ -159,7 +183,10 @@ func tiles(r Run) []tile {
 	if r.ExtraCalls > 0 {
 		calls.Notes = append(calls.Notes, Count(r.ExtraCalls)+" of unknown fate")
 	}
-	took := tile{"Time", Duration(r.elapsed()), nil}
+	took := tile{"Time", "–", nil}
+	if e := r.elapsed(); e > 0 {
+		took.Value = Duration(e)
+	}
 	if s := r.elapsed().Milliseconds(); s > 0 && i.Done() > 0 {
 		took.Notes = append(took.Notes, rate(i.Done(), s)+" items/s")
 	}

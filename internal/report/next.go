@@ -69,7 +69,7 @@ func enough(r Run, used, limit int64) int64 {
 	if err != nil {
 		need = math.MaxInt64
 	}
-	return roundUp(max(need, limit+limit/10+1))
+	return roundUp(max(need, plus(limit, limit/10+1)))
 }
 
 // roundUp keeps two digits: 340123 becomes 350000.
@@ -95,4 +95,12 @@ func scale(a, b, c int64) int64 {
 		return math.MaxInt64
 	}
 	return v.Int64()
+}
+
+// plus is a+b, cut at the largest int64: what is drawn need not be exact.
+func plus(a, b int64) int64 {
+	if c, err := money.Add(a, b); err == nil {
+		return c
+	}
+	return math.MaxInt64
 }

@@ -168,6 +168,8 @@ const (
 	UnitTokens  Unit = "tokens"
 	UnitPicoUSD Unit = "pico_usd"
 	UnitMillis  Unit = "ms"
+	UnitMicros  Unit = "us"
+	UnitPPM     Unit = "ppm" // a share in millionths
 )
 
 // The rows of a plan that charts use, too.

@@ -15,7 +15,7 @@ const MaxColumns = 60
 // series that grows too long is folded without splitting a bucket.
 func widths() []int64 {
 	const s, m, h = 1000, 60_000, 3_600_000
-	return []int64{100, 500, s, 5 * s, 15 * s, m, 5 * m, 15 * m, h, 3 * h, 6 * h, 12 * h, 24 * h, 7 * 24 * h, 28 * 24 * h, 364 * 24 * h}
+	return []int64{100, 500, s, 5 * s, 15 * s, m, 5 * m, 15 * m, h, 3 * h, 6 * h, 12 * h, 24 * h, 7 * 24 * h, 28 * 24 * h, 364 * 24 * h, 3640 * 24 * h}
 }
 
 // series gathers buckets while their span is not yet known.
@@ -38,7 +38,11 @@ func (s *series) at(ms int64) *Bucket {
 	if len(s.buckets) > 0 {
 		lo, hi = min(k, s.lo), max(k, s.hi)
 	}
-	if hi-lo >= MaxColumns && s.level+1 < len(widths()) {
+	if hi-lo >= MaxColumns {
+		if s.level+1 == len(widths()) {
+			// Six centuries: some clock was wrong, and its column is the nearest.
+			return s.at(min(max(k, s.lo), s.hi) * widths()[s.level])
+		}
 		s.fold()
 		return s.at(ms)
 	}

@@ -40,7 +40,7 @@ func VerdictOf(r Run) Verdict {
 	case batch.RunFailed:
 		v.Tone, v.Symbol, v.Sentence = ToneFailed, "✗", allFailed(r)
 	case batch.RunStoppedBudget:
-		v.Tone, v.Symbol, v.Sentence = TonePartial, "!", stoppedBudget(r)
+		v.Tone, v.Symbol, v.Word, v.Sentence = TonePartial, "!", "stopped by budget", stoppedBudget(r)
 	case batch.RunDeadlineExceeded:
 		v.Tone, v.Symbol = TonePartial, "!"
 		v.Sentence = "The deadline passed. " + left(r) + " Nothing that was done is lost."
@@ -98,7 +98,11 @@ func partial(r Run) string {
 	if i.Pending > 0 {
 		parts = append(parts, fmt.Sprintf("%s of %s items have no outcome.", Count(i.Pending), Count(i.Total)))
 	}
-	return strings.Join(append(parts, fmt.Sprintf("The other %s are ok%s.", Count(i.OK), price(r))), " ")
+	rest := fmt.Sprintf("The other %s are ok%s.", Count(i.OK), price(r))
+	if i.OK == 1 {
+		rest = fmt.Sprintf("The other one is ok%s.", price(r))
+	}
+	return strings.Join(append(parts, rest), " ")
 }
 
 // mostly names why most items failed, by class.
@@ -139,7 +143,7 @@ func allFailed(r Run) string {
 		return fmt.Sprintf("The run failed: %s. %s", strings.TrimSuffix(oneLine(r.Reason, 300), "."), left(r))
 	}
 	if i.OK == 0 && i.Total > 0 && i.Failed == i.Total {
-		return fmt.Sprintf("None of the %s is ok%s%s.", plural(i.Total, "item"), mostly(r), spent(r))
+		return fmt.Sprintf("None of the %s is ok%s.%s", plural(i.Total, "item"), mostly(r), charged(r))
 	}
 	return "The run failed. " + left(r)
 }
@@ -168,10 +172,11 @@ func left(r Run) string {
 	if i.Failed > 0 {
 		s += fmt.Sprintf(" (%s failed)", Count(i.Failed))
 	}
+	s += spent(r)
 	if i.Pending > 0 {
-		s += fmt.Sprintf(", %s are left", Count(i.Pending))
+		s += fmt.Sprintf("; %s are left", Count(i.Pending))
 	}
-	return s + spent(r) + "."
+	return s + "."
 }
 
 func underway(r Run) string {
@@ -195,9 +200,16 @@ func price(r Run) string {
 
 func spent(r Run) string {
 	if t := r.Cost.Total(); t > 0 {
-		return ", for " + USD(t)
+		return " for " + USD(t)
 	}
 	return ""
+}
+
+func charged(r Run) string {
+	if t := r.Cost.Total(); t > 0 {
+		return fmt.Sprintf(" %s was charged.", USD(t))
+	}
+	return " Nothing was charged."
 }
 
 func because(r Run) string {
