@@ -75,7 +75,7 @@ func ParseKnobs(k Knobs, text string) (Knobs, error) {
 		}
 		if err := k.set(part); err != nil {
 			return Knobs{}, &batch.Error{Kind: batch.Usage, Op: "faults", Ref: part, Msg: err.Error(),
-				Hint: "write name:share (" + strings.Join(faultNames(), " ") + "), nth:N=name, seen:N=name or setting=value"}
+				Hint: "write name:share (" + strings.Join(FaultNames(), " ") + "), nth:N=name, seen:N=name or setting=value"}
 		}
 	}
 	var sum float64
@@ -89,7 +89,8 @@ func ParseKnobs(k Knobs, text string) (Knobs, error) {
 	return k, nil
 }
 
-func faultNames() []string {
+// FaultNames lists the faults by the names that a knob string and a marker use.
+func FaultNames() []string {
 	names := make([]string, 0, faultCount-1)
 	for f := NoFault + 1; f < faultCount; f++ {
 		names = append(names, f.String())

@@ -115,12 +115,12 @@ func requiredOf(m map[string]any) []string {
 func typesOf(m map[string]any) []string {
 	switch t := m["type"].(type) {
 	case string:
-		return []string{t}
+		return []string{strings.ToLower(t)} // one vendor writes them in capitals
 	case []any:
 		names := make([]string, 0, len(t))
 		for _, v := range t {
 			if s, ok := v.(string); ok {
-				names = append(names, s)
+				names = append(names, strings.ToLower(s))
 			}
 		}
 		return names
@@ -234,7 +234,7 @@ func (s *schema) typed(b []byte, c *chance, m map[string]any, depth int) []byte 
 	} else if _, ok := m["items"]; ok {
 		kind = "array"
 	}
-	switch strings.ToLower(kind) {
+	switch kind {
 	case "object":
 		return s.object(b, c, m, depth)
 	case "array":
