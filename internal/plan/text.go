@@ -67,23 +67,22 @@ func (f Figure) label() string {
 }
 
 func (x Fit) lines() []string {
-	limit, left := group(x.Limit), group(x.Left)
+	limit, left := short(x.Limit), short(x.Left)
 	if x.Name == "budget.usd" {
 		limit, left = dollars(x.Limit), dollars(x.Left)
 	}
-	head := fmt.Sprintf("%s %s", x.Name, limit)
+	head := x.Name + " " + limit
 	if x.Left < x.Limit {
 		head += ", " + left + " left"
 	}
 	switch {
 	case x.FitsWorst:
-		return []string{head + ": enough even at worst"}
+		return []string{head, "  enough even at worst"}
 	case x.FitsP50:
-		return []string{head + ": enough at p50, not at worst (" + string(x.Accuracy) + ");",
-			"  the run stops before it would pass it"}
+		return []string{head, "  enough at p50, not at worst (" + string(x.Accuracy) + "); the run stops before it passes"}
 	}
-	return []string{head + ": enough for about " + group(roundDown(x.Items)) + " items (" + string(x.Accuracy) + "),",
-		"  crossed near item " + group(roundDown(x.Crossing))}
+	return []string{head, fmt.Sprintf("  enough for about %s items, crossed near item %s (%s)",
+		short(roundDown(x.Items)), short(roundDown(x.Crossing)), x.Accuracy)}
 }
 
 func (p Plan) foot() string {
