@@ -1,12 +1,146 @@
 package format
 
 import (
+	"errors"
+	"fmt"
 	"io"
+
+	"github.com/parquet-go/parquet-go"
 
 	"github.com/batchwright/batchwright/internal/batch"
 )
 
-// NewParquet returns the reader of a Parquet file of the given size.
-func NewParquet(r io.ReaderAt, size int64, o Options) (Reader, error) {
-	return nil, &batch.Error{Kind: batch.Internal, Msg: "not yet"}
+// table reads a Parquet file row by row. Its rows are made into JSON by Next,
+// since the pages they lie in are gone after it.
+type table struct {
+	o      Options
+	file   *parquet.File
+	root   *branch
+	groups []parquet.RowGroup
+	rows   parquet.Rows
+	buf    []parquet.Row
+	have   []parquet.Row // read and not yet taken
+	asm    assembler
+	n      int64
+}
+
+// rowsAtOnce is how many rows are taken from the pages in one call.
+const rowsAtOnce = 64
+
+// NewParquet returns the reader of a Parquet file of the given size. A column
+// is a member in the file's order; 64-bit integers and decimals are exact;
+// lists, maps and groups are nested; a date is "2006-01-02", a timestamp has the
+// form of RFC 3339; bytes that are no text are in base64. A float that is not a
+// number is null.
+func NewParquet(r io.ReaderAt, size int64, o Options) (_ Reader, err error) {
+	t := &table{o: o, buf: make([]parquet.Row, rowsAtOnce)}
+	defer t.guard(&err)
+	t.file, err = parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true),
+		parquet.ReadBufferSize(256<<10), parquet.FileReadMode(parquet.ReadModeSync))
+	if err != nil {
+		return nil, t.broken(err)
+	}
+	if t.root, err = describe(t.file.Root()); err != nil {
+		return nil, &batch.Error{Kind: batch.Invalid, Op: "read input", Ref: o.Name, Msg: err.Error()}
+	}
+	t.groups = t.file.RowGroups()
+	return t, nil
+}
+
+// guard makes an error of a panic: damaged files reach places in the library
+// that trust their input.
+func (t *table) guard(err *error) {
+	if p := recover(); p != nil {
+		*err = t.broken(fmt.Errorf("the reader gave up: %.200v", p))
+	}
+}
+
+func (t *table) broken(err error) error {
+	if k := batch.KindOf(err); k != batch.Internal {
+		return err
+	}
+	return &batch.Error{Kind: batch.Invalid, Op: "read input", Ref: place(t.o.Name, t.n+1, 0), Msg: "the Parquet file is damaged", Err: err,
+		Hint: "write the file again"}
+}
+
+func (t *table) Layout() Layout { return Layout{Kind: Parquet} }
+
+func (t *table) Next(b *Block) (err error) {
+	defer t.guard(&err)
+	b.reset(t.n, t.n+1)
+	for len(b.data) < blockSize/2 {
+		row, err := t.next()
+		if err == io.EOF {
+			if len(b.rows) == 0 {
+				return io.EOF
+			}
+			return nil
+		}
+		if err != nil {
+			return t.broken(err)
+		}
+		m := mark{start: len(b.data), line: t.n + 1}
+		t.asm.take(row)
+		out, bad := t.asm.object(b.data, t.root)
+		switch {
+		case bad != nil:
+			m.err = &RowError{Line: m.line, Msg: bad.Error(), Hint: "clean the column, or set input.on_bad_item: quarantine"}
+			out = out[:m.start]
+		case len(out)-m.start > t.o.maxRow():
+			m.err = tooLong(m.line, t.o.maxRow())
+			out = out[:m.start]
+		}
+		b.data = out
+		m.end = len(out)
+		b.rows = append(b.rows, m)
+		t.n++
+	}
+	return nil
+}
+
+// next returns the next row; it is valid until the one after it is asked for.
+func (t *table) next() (parquet.Row, error) {
+	for len(t.have) == 0 {
+		if t.rows == nil {
+			if len(t.groups) == 0 {
+				return nil, io.EOF
+			}
+			t.rows, t.groups = t.groups[0].Rows(), t.groups[1:]
+		}
+		n, err := t.rows.ReadRows(t.buf)
+		t.have = t.buf[:n]
+		switch {
+		case errors.Is(err, io.EOF) || err == nil && n == 0:
+			// The rows read so far stay valid until they are taken.
+			if n == 0 {
+				if err := t.rows.Close(); err != nil {
+					return nil, err
+				}
+				t.rows = nil
+			}
+		case err != nil:
+			return nil, err
+		}
+	}
+	row := t.have[0]
+	t.have = t.have[1:]
+	return row, nil
+}
+
+func (t *table) Decode(b *Block, d *Decoder, yield func(*Row) error) error {
+	for _, m := range b.rows {
+		raw := b.data[m.start:m.end]
+		d.row = Row{Raw: raw, Offset: m.line - 1, Length: int64(len(raw)), Line: m.line, Err: m.err}
+		if m.err == nil {
+			if err := d.scan.Scan(raw); err != nil {
+				d.row.Err = &RowError{Line: m.line, Msg: err.Error(), Hint: "clean the row, or set input.on_bad_item: quarantine"}
+			} else {
+				d.row.Payload, d.row.Fields = raw, d.scan.Fields
+			}
+		}
+		if err := yield(&d.row); err != nil {
+			return err
+		}
+	}
+	return nil
 }

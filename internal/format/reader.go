@@ -111,6 +111,7 @@ type Block struct {
 type mark struct {
 	start, end int
 	line, col  int64
+	err        *RowError
 }
 
 // reset makes the block empty, and gives up a buffer that one long row made large.
