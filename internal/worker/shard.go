@@ -80,7 +80,7 @@ type shard struct {
 	ends    chan flight
 	wake    chan struct{}
 	inAir   int
-	from    int // every item before it is settled
+	from    int             // every item before it is settled
 	short   money.Dimension // what refused the last start
 	worked  bool            // some call was started in this lease
 }

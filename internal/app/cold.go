@@ -1,0 +1,263 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/segment"
+	"github.com/batchwright/batchwright/internal/store"
+)
+
+// stretch is everything committed of a run of contiguous shards: what is
+// sealed, and what was committed since.
+type stretch struct {
+	outcomes   []batch.Outcome // in manifest order
+	attempts   []batch.Attempt // by shard, each in the order of commit
+	throughRow int64           // the last chunk in it
+	chunks     int
+	segment    *store.Segment
+}
+
+// loadStretch merges a stretch's segment with the chunks after it. A later
+// outcome of an item replaces an earlier one: only a retry that was asked for
+// makes one.
+func (a *App) loadStretch(ctx context.Context, r store.Run, k int64, seg *store.Segment) (stretch, error) {
+	s := stretch{segment: seg}
+	byOrdinal := map[batch.Ordinal]batch.Outcome{}
+	if seg != nil {
+		err := a.readSegment(ctx, r.ID, seg.Name, func(rd *segment.Reader) error {
+			o, err := rd.Outcome()
+			if err == nil {
+				byOrdinal[o.Ordinal] = o
+			}
+			return err
+		})
+		if err != nil {
+			return s, err
+		}
+		err = a.readSegment(ctx, r.ID, seg.Attempts, func(rd *segment.Reader) error {
+			at, err := rd.Attempt()
+			if err == nil {
+				s.attempts = append(s.attempts, at)
+			}
+			return err
+		})
+		if err != nil {
+			return s, err
+		}
+	}
+	per := r.StretchShards()
+	err := a.store.Chunks(ctx, r.ID, batch.ShardNo(k*per), batch.ShardNo((k+1)*per), func(c store.Chunk) error {
+		g, err := a.codec.Decode(c.Body)
+		if err != nil {
+			return &batch.Error{Kind: batch.Internal, Op: "read results", Ref: fmt.Sprintf("%s shard %d epoch %d group %d", r.ID, c.Shard, c.Epoch, c.Seq),
+				Hint: "batchwright verify " + string(r.ID), Err: err}
+		}
+		for _, o := range g.Outcomes {
+			byOrdinal[o.Ordinal] = o
+		}
+		s.attempts = append(s.attempts, g.Attempts...)
+		s.throughRow = max(s.throughRow, c.Row)
+		s.chunks++
+		return nil
+	})
+	if err != nil {
+		return s, err
+	}
+	for _, o := range byOrdinal {
+		s.outcomes = append(s.outcomes, o)
+	}
+	slices.SortFunc(s.outcomes, func(x, y batch.Outcome) int { return int(x.Ordinal - y.Ordinal) })
+	slices.SortStableFunc(s.attempts, func(x, y batch.Attempt) int { return int(x.Shard - y.Shard) })
+	return s, nil
+}
+
+// readSegment verifies a segment's checksum and reads it to its end.
+func (a *App) readSegment(ctx context.Context, id batch.RunID, name string, next func(*segment.Reader) error) error {
+	fail := func(err error) error {
+		return &batch.Error{Kind: batch.Internal, Op: "read segment", Ref: string(id) + "/" + name, Hint: "batchwright verify " + string(id), Err: err}
+	}
+	body, err := a.segmentBytes(ctx, id, name)
+	if err != nil {
+		return fail(err)
+	}
+	rd, err := segment.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return fail(err)
+	}
+	defer rd.Close()
+	for {
+		if err := next(rd); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fail(err)
+		}
+	}
+}
+
+// segmentBytes returns a segment whose bytes are what its name says (I9).
+func (a *App) segmentBytes(ctx context.Context, id batch.RunID, name string) ([]byte, error) {
+	rc, err := a.cold.OpenRange(ctx, a.dir.SegmentKey(id, name), 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(rc)
+	if err := errors.Join(err, rc.Close()); err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(body); hex.EncodeToString(sum[:]) != name {
+		return nil, errors.New("the checksum is wrong: the file was damaged")
+	}
+	return body, nil
+}
+
+// Seal writes a stretch as a segment, reads it back and switches the pointer.
+// It is idempotent: the name is the content's checksum.
+func (a *App) Seal(ctx context.Context, id batch.RunID, k int64) error {
+	r, err := a.store.Run(ctx, id)
+	if err != nil {
+		return err
+	}
+	segs, err := a.segments(ctx, id)
+	if err != nil {
+		return err
+	}
+	s, err := a.loadStretch(ctx, r, k, segs[k])
+	if err != nil || s.chunks == 0 {
+		return err
+	}
+	outcomes, err := a.codec.Outcomes(s.outcomes)
+	if err != nil {
+		return err
+	}
+	attempts, err := a.codec.Attempts(s.attempts)
+	if err != nil {
+		return err
+	}
+	seg := store.Segment{Run: id, Stretch: k, Bytes: int64(len(outcomes)), Rows: int64(len(s.outcomes)),
+		AttemptsBytes: int64(len(attempts)), AttemptsRows: int64(len(s.attempts))}
+	if seg.Name, err = a.putSegment(ctx, id, outcomes); err != nil {
+		return err
+	}
+	if seg.Attempts, err = a.putSegment(ctx, id, attempts); err != nil {
+		return err
+	}
+	if err := a.store.Seal(ctx, seg, s.throughRow); err != nil {
+		return err
+	}
+	if old := segs[k]; old != nil {
+		a.dropSegment(ctx, id, old.Name, seg)
+		a.dropSegment(ctx, id, old.Attempts, seg)
+	}
+	return nil
+}
+
+// putSegment writes content under its checksum and reads it back before anyone
+// points at it.
+func (a *App) putSegment(ctx context.Context, id batch.RunID, body []byte) (string, error) {
+	sum := sha256.Sum256(body)
+	name := hex.EncodeToString(sum[:])
+	if err := a.cold.Put(ctx, a.dir.SegmentKey(id, name), bytes.NewReader(body), blob.PutOptions{}); err != nil {
+		return "", err
+	}
+	if _, err := a.segmentBytes(ctx, id, name); err != nil {
+		return "", &batch.Error{Kind: batch.Unavailable, Op: "seal", Ref: string(id) + "/" + name, Msg: "what was written does not read back", Err: err}
+	}
+	return name, nil
+}
+
+// dropSegment removes a file that no pointer names any more. A failure leaves
+// an orphan, which no reader looks at.
+func (a *App) dropSegment(ctx context.Context, id batch.RunID, name string, now store.Segment) {
+	if name == now.Name || name == now.Attempts {
+		return
+	}
+	if err := a.cold.Delete(ctx, a.dir.SegmentKey(id, name)); err != nil {
+		a.log.Debug("an orphaned segment stays", "run", id, "err", err.Error())
+	}
+}
+
+func (a *App) segments(ctx context.Context, id batch.RunID) (map[int64]*store.Segment, error) {
+	list, err := a.store.Segments(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[int64]*store.Segment, len(list))
+	for i := range list {
+		m[list[i].Stretch] = &list[i]
+	}
+	return m, nil
+}
+
+// rows streams a run's outcomes and attempts, sealed or not, one stretch in
+// memory at a time.
+type rows struct {
+	app *App
+	ctx context.Context
+	run store.Run
+}
+
+func (x rows) each(visit func(stretch) error) error {
+	segs, err := x.app.segments(x.ctx, x.run.ID)
+	if err != nil {
+		return err
+	}
+	per := x.run.StretchShards()
+	for k := int64(0); k*per < x.run.Opened; k++ {
+		s, err := x.app.loadStretch(x.ctx, x.run, k, segs[k])
+		if err != nil {
+			return err
+		}
+		// A stretch that is sealed while a live run is read is in neither the
+		// old pointer nor the chunks: look again.
+		for !x.run.State.Ended() {
+			fresh, err := x.app.segments(x.ctx, x.run.ID)
+			if err != nil {
+				return err
+			}
+			if fresh[k] == nil || (segs[k] != nil && segs[k].Name == fresh[k].Name) {
+				break
+			}
+			segs = fresh
+			if s, err = x.app.loadStretch(x.ctx, x.run, k, segs[k]); err != nil {
+				return err
+			}
+		}
+		if err := visit(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Outcomes visits every outcome in manifest order.
+func (x rows) Outcomes(f func(batch.Outcome) error) error {
+	return x.each(func(s stretch) error {
+		for _, o := range s.outcomes {
+			if err := f(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Attempts visits every attempt by shard, each in the order of commit.
+func (x rows) Attempts(f func(batch.Attempt) error) error {
+	return x.each(func(s stretch) error {
+		for _, at := range s.attempts {
+			if err := f(at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,224 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/report"
+	"github.com/batchwright/batchwright/internal/sink"
+	"github.com/batchwright/batchwright/internal/spec"
+	"github.com/batchwright/batchwright/internal/store"
+)
+
+// Finish brings a run to its end: it seals what is not sealed, writes the
+// outputs and the report, and moves the run to the state it earned or was
+// stopped with. It is idempotent; a bell too early is a no-op.
+func (a *App) Finish(ctx context.Context, id batch.RunID) error {
+	r, err := a.store.Run(ctx, id)
+	if err != nil || (r.State.Ended() && r.Target == "") {
+		return err
+	}
+	if r.Target == "" && r.Closed < r.Shards() && r.State != batch.RunDelivering {
+		return nil
+	}
+	open, err := a.store.Open(ctx, id)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(open, func(s store.Shard) bool { return s.State == batch.ShardLeased }) {
+		return nil // its release rings again
+	}
+	if r.State.Ended() { // a cancel of a run that had stopped resumable
+		return a.store.Transition(ctx, id, []batch.RunState{r.State}, r.Target, r.Reason)
+	}
+	sp, err := thaw(r)
+	if err != nil {
+		return err
+	}
+	final := verdict(r, sp)
+	from := []batch.RunState{batch.RunQueued, batch.RunRunning, batch.RunPaused, batch.RunDelivering}
+	if r.State != batch.RunQueued { // nothing of a queued run was done: it has nothing to deliver
+		if err := a.store.Transition(ctx, id, from, batch.RunDelivering, r.Reason); err != nil {
+			return err
+		}
+		if err := a.deliver(ctx, r, sp, final); err != nil {
+			a.log.Error("delivery failed; it is tried again", "run", id, "err", err.Error())
+			return err
+		}
+		from = []batch.RunState{batch.RunDelivering}
+	}
+	return a.store.Transition(ctx, id, from, final, r.Reason)
+}
+
+// verdict is the state a run ends in.
+func verdict(r store.Run, sp *spec.Spec) batch.RunState {
+	if r.Target != "" {
+		return r.Target
+	}
+	c := r.Counts
+	return batch.Progress{Total: r.Items, OK: c.OK, Failed: c.Failed, Skipped: c.Skipped}.Verdict(sp.FailureThresholdPPM)
+}
+
+// deliver seals every stretch and writes the outputs from segments alone.
+func (a *App) deliver(ctx context.Context, r store.Run, sp *spec.Spec, final batch.RunState) error {
+	per := r.StretchShards()
+	for k := int64(0); k*per < r.Opened; k++ {
+		if err := a.Seal(ctx, r.ID, k); err != nil {
+			return err
+		}
+	}
+	dest, done, err := a.destination(ctx, r)
+	if err != nil {
+		return err
+	}
+	x := rows{a, ctx, r}
+	rep, err := a.buildReport(ctx, r, sp, final, x)
+	if err == nil {
+		rep.EndedAt = a.cfg.Now().UTC()
+		_, err = sink.Write(ctx, dest, x, sink.Options{Run: r.ID, Job: r.Job, State: final, SpecDigest: r.SpecDigest,
+			ManifestDigest: r.ManifestDigest, Formats: sp.Output.Format, Schema: sp.Task.Schema, Documents: documents(rep, r)})
+	}
+	if cerr := done(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// documents are the files that are made from more than the rows.
+func documents(rep report.Run, r store.Run) []sink.Document {
+	with := func(files []sink.Written) report.Run {
+		rep.Outputs = nil
+		for _, f := range files {
+			rep.Outputs = append(rep.Outputs, report.Output{Name: f.Name, URI: join(r.OutputURI, f.Name), Format: f.Format,
+				Rows: f.Rows, Bytes: f.Bytes, SHA256: f.SHA256})
+		}
+		return rep
+	}
+	return []sink.Document{
+		{Name: sink.Report, Format: "html", Write: func(w io.Writer, files []sink.Written) error { return report.WriteHTML(w, with(files)) }},
+		{Name: sink.Summary, Format: "json", Write: func(w io.Writer, files []sink.Written) error { return report.WriteSummary(w, with(files)) }},
+	}
+}
+
+// destination opens where a run's outputs go.
+func (a *App) destination(ctx context.Context, r store.Run) (sink.Dest, func() error, error) {
+	if blob.IsLocal(r.OutputURI) {
+		f, err := sink.OpenFolder(r.OutputURI)
+		if err != nil {
+			return nil, nil, err
+		}
+		return f, f.Close, nil
+	}
+	b, key, err := a.cfg.Blobs.Open(ctx, folder(r.OutputURI))
+	if err != nil {
+		return nil, nil, err
+	}
+	return sink.NewBucket(objects{b}, key, a.dir.Run(r.ID)), b.Close, nil
+}
+
+// buildReport reads everything of a run once.
+func (a *App) buildReport(ctx context.Context, r store.Run, sp *spec.Spec, state batch.RunState, x rows) (report.Run, error) {
+	var b report.Builder
+	var eval *evaluator
+	if sp.Evaluate != nil {
+		m, err := a.manifest(r)
+		if err != nil {
+			return report.Run{}, err
+		}
+		eval = &evaluator{ctx: ctx, m: m, e: *sp.Evaluate, page: int64(r.ShardSize)}
+	}
+	err := x.Outcomes(func(o batch.Outcome) error {
+		b.AddOutcome(o)
+		if eval == nil || o.State != batch.ItemOK {
+			return nil
+		}
+		want, got, right, err := eval.compare(o)
+		if err == nil {
+			b.AddComparison(want, got, right)
+		}
+		return err
+	})
+	if err == nil {
+		err = x.Attempts(func(at batch.Attempt) error { b.AddAttempt(at); return nil })
+	}
+	if err != nil {
+		return report.Run{}, err
+	}
+	meta := a.meta(r, sp, state)
+	if sp.Evaluate != nil {
+		meta.Evaluation = &report.Evaluation{Field: sp.Evaluate.Expected}
+	}
+	return b.Finish(meta), nil
+}
+
+// meta is what the store knows of a run, in the report's form.
+func (a *App) meta(r store.Run, sp *spec.Spec, state batch.RunState) report.Run {
+	c := r.Counts
+	pending := r.Items - c.OK - c.Failed - c.Skipped
+	skipped := c.Skipped
+	if state == batch.RunCancelled || state == batch.RunRejected {
+		skipped, pending = skipped+pending, 0
+	}
+	m := report.Run{ID: r.ID, Job: r.Job, State: state, Provider: sp.Task.Provider, Model: sp.Task.Model, PriceVersion: r.PriceVersion,
+		SpecDigest: r.SpecDigest, ManifestDigest: r.ManifestDigest, SpecFile: sp.File, ThresholdPPM: sp.FailureThresholdPPM, Reason: r.Reason,
+		Items:  report.Items{Total: r.Items, OK: c.OK, Failed: c.Failed, Skipped: skipped, Pending: pending},
+		Tokens: report.Tokens{Input: c.Usage.Input, Output: c.Usage.Output, Cached: c.Usage.Cached, Reasoning: c.Usage.Reasoning, Total: c.Usage.Total()},
+		Cost:   report.Cost{Settled: r.Budget.Spent.Pico, AtRisk: r.Budget.AtRisk.Pico},
+		Budget: report.Budget{Tokens: r.Budget.Limit.Tokens, Pico: r.Budget.Limit.Pico, Retries: r.Budget.Limit.Retries,
+			Spent: report.AmountOf(r.Budget.Spent), Reserved: report.AmountOf(r.Budget.Reserved), AtRisk: report.AmountOf(r.Budget.AtRisk)},
+		Attempts: c.Calls, ExtraCalls: c.Unknown, Retries: r.Budget.Spent.Retries,
+		StartedAt: micros(r.StartedAt), EndedAt: micros(r.EndedAt)}
+	if r.Price == nil {
+		m.PriceVersion = ""
+	}
+	if state == batch.RunStoppedBudget {
+		m.StoppedBy = stoppedBy(r)
+	}
+	m.Plan = planRows(r, m)
+	return m
+}
+
+func micros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+// Report builds the report of a run as it stands.
+func (a *App) Report(ctx context.Context, ref string) (report.Run, error) {
+	r, err := a.find(ctx, ref)
+	if err != nil {
+		return report.Run{}, err
+	}
+	sp, err := thaw(r)
+	if err != nil {
+		return report.Run{}, err
+	}
+	rep, err := a.buildReport(ctx, r, sp, r.State, rows{a, ctx, r})
+	if err != nil {
+		return rep, err
+	}
+	if rep.EndedAt.IsZero() {
+		rep.EndedAt = a.cfg.Now().UTC()
+	}
+	if r.State.Ended() {
+		for _, f := range a.written(ctx, r) {
+			rep.Outputs = append(rep.Outputs, report.Output{Name: f.Name, URI: join(r.OutputURI, f.Name), Format: f.Format,
+				Rows: f.Rows, Bytes: f.Bytes, SHA256: f.SHA256})
+		}
+	}
+	return rep, nil
+}
+
+func fmtCount(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,184 @@
+// Package datadir is the folder a laptop keeps everything in: the database,
+// manifests, segments, default outputs, the lock and the socket.
+//
+//	batchwright.db        the store
+//	lock                  held by the process that works; its content says who
+//	sock                  that process's API
+//	prices.yaml           the user's own prices, if any
+//	runs/<run>/manifest/  the frozen items
+//	runs/<run>/segments/  sealed outcomes and attempts
+//	runs/<run>/output/    outputs, where the spec names no place
+package datadir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/batchwright/batchwright/internal/batch"
+)
+
+// Dir is an opened data directory.
+type Dir struct {
+	root string
+	lock *os.File
+}
+
+// Holder is who holds a data directory.
+type Holder struct {
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`
+	Command string    `json:"command"`
+}
+
+// Open opens the folder; with create it is made first, readable by its owner
+// alone, since it holds inputs and answers.
+func Open(root string, create bool) (*Dir, error) {
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		return nil, bad(root, err)
+	}
+	if create {
+		if err := os.MkdirAll(abs, 0o700); err != nil {
+			return nil, bad(abs, err)
+		}
+	}
+	st, err := os.Stat(abs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &batch.Error{Kind: batch.NotFound, Op: "open data directory", Ref: abs, Msg: "there is none here",
+			Hint: "batchwright run job.yaml makes it; or name it with --data-dir or BATCHWRIGHT_DATA"}
+	}
+	if err != nil {
+		return nil, bad(abs, err)
+	}
+	if !st.IsDir() {
+		return nil, &batch.Error{Kind: batch.Config, Op: "open data directory", Ref: abs, Msg: "is a file, not a folder"}
+	}
+	if name, remote := networkFS(abs); remote {
+		return nil, &batch.Error{Kind: batch.Config, Op: "open data directory", Ref: abs,
+			Msg:  "lies on a network file system (" + name + "), where SQLite's locks and durability do not hold",
+			Hint: "use a local disk: --data-dir /some/local/path"}
+	}
+	return &Dir{root: abs}, nil
+}
+
+func bad(ref string, err error) error {
+	return &batch.Error{Kind: batch.Config, Op: "open data directory", Ref: ref, Err: err}
+}
+
+// Lock takes the directory for this process until Unlock or its death. Conflict
+// when another process has it.
+func (d *Dir) Lock(h Holder) error {
+	f, err := os.OpenFile(d.path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return bad(d.root, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder, _ := d.Holder()
+		return errors.Join(&batch.Error{Kind: batch.Conflict, Op: "lock data directory", Ref: d.root,
+			Msg:  fmt.Sprintf("process %d works here (%s, since %s)", holder.PID, holder.Command, holder.Since.UTC().Format(time.RFC3339)),
+			Hint: "batchwright status shows what it does; wait for it, or use another --data-dir"}, f.Close())
+	}
+	d.lock = f
+	text, err := json.Marshal(h)
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt(append(text, '\n'), 0)
+	}
+	if err != nil {
+		return errors.Join(bad(d.root, err), d.Unlock())
+	}
+	return nil
+}
+
+// Held reports whether some process works here now.
+func (d *Dir) Held() bool {
+	f, err := os.Open(d.path("lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+		return true
+	}
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	return false
+}
+
+// Holder says who holds, or last held, the directory.
+func (d *Dir) Holder() (h Holder, err error) {
+	text, err := os.ReadFile(d.path("lock"))
+	if err == nil {
+		err = json.Unmarshal(text, &h)
+	}
+	return h, err
+}
+
+// Unlock gives the directory up.
+func (d *Dir) Unlock() error {
+	if d.lock == nil {
+		return nil
+	}
+	err := d.lock.Close()
+	d.lock = nil
+	return err
+}
+
+func (d *Dir) path(parts ...string) string {
+	return filepath.Join(append([]string{d.root}, parts...)...)
+}
+
+// Root is the absolute path of the folder.
+func (d *Dir) Root() string { return d.root }
+
+// DB is the path of the store.
+func (d *Dir) DB() string { return d.path("batchwright.db") }
+
+// HasStore reports whether a store was made here.
+func (d *Dir) HasStore() bool {
+	_, err := os.Stat(d.DB())
+	return err == nil
+}
+
+// Socket is where the working process listens. A socket's path is bounded (104
+// bytes on macOS); a longer one moves to the system's temporary folder under a
+// name made from the directory's.
+func (d *Dir) Socket() string {
+	p := d.path("sock")
+	if len(p) < 100 {
+		return p
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("batchwright-%d-%08x.sock", os.Getuid(), checksum(d.root)))
+}
+
+// Prices is the user's own price file, which may be missing.
+func (d *Dir) Prices() string { return d.path("prices.yaml") }
+
+// Manifest is the folder of a run's manifest.
+func (d *Dir) Manifest(id batch.RunID) string { return d.path("runs", string(id), "manifest") }
+
+// Output is where a run's outputs go when its spec names no place.
+func (d *Dir) Output(id batch.RunID) string { return d.path("runs", string(id), "output") }
+
+// Run is the folder of a run.
+func (d *Dir) Run(id batch.RunID) string { return d.path("runs", string(id)) }
+
+// SegmentKey is the key of a segment in the directory's bucket.
+func (d *Dir) SegmentKey(id batch.RunID, name string) string {
+	return "runs/" + string(id) + "/segments/" + name + ".zst"
+}
+
+func checksum(s string) uint32 { // FNV-1a
+	h := uint32(2166136261)
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return h
+}
