@@ -17,6 +17,8 @@ type Part struct {
 	Mime string // of Data
 	Data string // base64
 	Name string
+	// Detail is how closely an image is to be looked at, as the user wrote it.
+	Detail string
 }
 
 // PartsOf reads a message's content in the OpenAI form: a JSON string or a list
@@ -51,7 +53,8 @@ type wirePart struct {
 	Type     string  `json:"type"`
 	Text     *string `json:"text"`
 	ImageURL *struct {
-		URL string `json:"url"`
+		URL    string `json:"url"`
+		Detail string `json:"detail"`
 	} `json:"image_url"`
 	File *struct {
 		Data string `json:"file_data"`
@@ -69,7 +72,7 @@ func (w wirePart) part() (Part, bool) {
 	case w.Type == "text" && w.Text != nil:
 		return Part{Kind: "text", Text: *w.Text}, true
 	case w.Type == "image_url" && w.ImageURL != nil && w.ImageURL.URL != "":
-		p := Part{Kind: "image"}
+		p := Part{Kind: "image", Detail: w.ImageURL.Detail}
 		p.locate(w.ImageURL.URL)
 		return p, true
 	case w.Type == "file" && w.File != nil && w.File.Data+w.File.ID != "":

@@ -126,6 +126,9 @@ func putPart(o *provider.Object, role string, p provider.Part, err error) error 
 	case p.Kind == "image":
 		o.Text("type", "input_image")
 		o.Text("image_url", link)
+		if p.Detail != "" {
+			o.Text("detail", p.Detail)
+		}
 	case p.Kind == "file":
 		o.Text("type", "input_file")
 		if p.ID != "" {
