@@ -18,7 +18,7 @@ const (
 	otherClass = batch.Class("other")
 )
 
-type heatRowData struct {
+type heatLine struct {
 	classTotal
 	cells []ClassCount
 }
@@ -43,7 +43,7 @@ func heatmap(r Run) (Chart, bool) {
 	}
 	for i, row := range rows {
 		y := heatTop + int64(i)*heatRow
-		d.text("rowname s", 0, y+180, className(row.class))
+		d.text("rowname s", 0, y+180, oneLine(className(row.class), 18))
 		d.line("grid", heatLabel, y+heatRow-10, heatLabel+n*w, y+heatRow-10)
 		for k, cell := range row.cells {
 			drawCell(d, cell, top, heatLabel+int64(k)*w, y, w)
@@ -93,21 +93,21 @@ func heatLevel(n, top int64) int {
 	return 1 + 6*(bits.Len64(uint64(n))-1)/most
 }
 
-func heatRows(series []Bucket) []heatRowData {
+func heatRows(series []Bucket) []heatLine {
 	totals := classTotals(series)
 	if len(totals) == 0 {
 		return nil
 	}
-	rows := make([]heatRowData, 0, maxClasses+1)
+	rows := make([]heatLine, 0, maxClasses+1)
 	place := map[batch.Class]int{}
 	for i, t := range totals {
 		if i < maxClasses {
 			place[t.class] = i
-			rows = append(rows, heatRowData{t, make([]ClassCount, len(series))})
+			rows = append(rows, heatLine{t, make([]ClassCount, len(series))})
 			continue
 		}
 		if i == maxClasses {
-			rows = append(rows, heatRowData{classTotal{class: otherClass}, make([]ClassCount, len(series))})
+			rows = append(rows, heatLine{classTotal{class: otherClass}, make([]ClassCount, len(series))})
 		}
 		place[t.class] = maxClasses
 		rows[maxClasses].Count += t.Count
@@ -155,7 +155,7 @@ func drawTimes(d *drawing, s []Bucket, w, y int64) {
 	}
 }
 
-func heatNote(r Run, rows []heatRowData) string {
+func heatNote(r Run, rows []heatLine) string {
 	sum := ClassCount{}
 	for _, row := range rows {
 		sum.Count += row.Count

@@ -65,7 +65,9 @@ func costChart(r Run) (Chart, bool) {
 		d.line("plan", plotL, plotBottom, s.x(s.planEndMS), s.y(s.planned))
 	}
 	c.SVG = d.done()
-	c.Key = append([]KeyEntry{{"k-main", "settled"}}, c.Key...)
+	if len(c.Key) > 0 {
+		c.Key = append([]KeyEntry{{"k-main", "settled"}}, c.Key...)
+	}
 	sum := money.PicoUSD(0)
 	for _, b := range r.Series {
 		sum += b.Cost

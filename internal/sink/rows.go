@@ -27,8 +27,8 @@ type output struct {
 	enc encoder
 }
 
-// data is one pass over the rows of a run.
-type data struct {
+// pass is one pass over the rows of a run.
+type pass struct {
 	ctx     context.Context
 	dest    Dest
 	o       Options
@@ -39,20 +39,20 @@ type data struct {
 	n       int
 }
 
-func writeData(ctx context.Context, dest Dest, rows Rows, o Options) (_ []Written, err error) {
-	d := &data{ctx: ctx, dest: dest, o: o, last: -1}
+func writeRows(ctx context.Context, dest Dest, rows Rows, o Options) (_ []Written, err error) {
+	p := &pass{ctx: ctx, dest: dest, o: o, last: -1}
 	defer func() {
 		if err != nil {
-			d.abort()
+			p.abort()
 		}
 	}()
-	if err := d.open(); err != nil {
+	if err := p.open(); err != nil {
 		return nil, failed(o, "create outputs", err)
 	}
-	if err := rows.Outcomes(d.outcome); err != nil {
+	if err := rows.Outcomes(p.outcome); err != nil {
 		return nil, failed(o, "write outcomes", err)
 	}
-	ledger, err := d.add(LedgerJSONL, FormatJSONL, newLines)
+	ledger, err := p.add(LedgerJSONL, FormatJSONL, newLines)
 	if err != nil {
 		return nil, failed(o, "create outputs", err)
 	}
@@ -61,42 +61,42 @@ func writeData(ctx context.Context, dest Dest, rows Rows, o Options) (_ []Writte
 			ledger.abort()
 		}
 	}()
-	if err := rows.Attempts(func(a batch.Attempt) error { return d.attempt(ledger, &a) }); err != nil {
+	if err := rows.Attempts(func(a batch.Attempt) error { return p.attempt(ledger, &a) }); err != nil {
 		return nil, failed(o, "write ledger", err)
 	}
-	all := append(slices.Clone(d.results), d.failed)
-	if d.skipped != nil {
-		all = append(all, *d.skipped)
+	all := append(slices.Clone(p.results), p.failed)
+	if p.skipped != nil {
+		all = append(all, *p.skipped)
 	}
-	return d.commit(append(all, ledger))
+	return p.commit(append(all, ledger))
 }
 
-func (d *data) open() error {
+func (p *pass) open() error {
 	made := map[string]func(io.Writer, Options) (encoder, error){
 		FormatJSONL: newResultLines, FormatParquet: newParquet, FormatCSV: newCSV,
 	}
 	names := map[string]string{FormatJSONL: ResultsJSONL, FormatParquet: ResultsParquet, FormatCSV: ResultsCSV}
 	for _, f := range []string{FormatJSONL, FormatParquet, FormatCSV} {
-		if f != FormatJSONL && !slices.Contains(d.o.Formats, f) {
+		if f != FormatJSONL && !slices.Contains(p.o.Formats, f) {
 			continue
 		}
-		out, err := d.add(names[f], f, made[f])
+		out, err := p.add(names[f], f, made[f])
 		if err != nil {
 			return err
 		}
-		d.results = append(d.results, out)
+		p.results = append(p.results, out)
 	}
 	var err error
-	d.failed, err = d.add(FailedJSONL, FormatJSONL, newLines)
+	p.failed, err = p.add(FailedJSONL, FormatJSONL, newLines)
 	return err
 }
 
-func (d *data) add(name, format string, make func(io.Writer, Options) (encoder, error)) (output, error) {
-	c, err := create(d.ctx, d.dest, name, format)
+func (p *pass) add(name, format string, make func(io.Writer, Options) (encoder, error)) (output, error) {
+	c, err := create(p.ctx, p.dest, name, format)
 	if err != nil {
 		return output{}, err
 	}
-	enc, err := make(c, d.o)
+	enc, err := make(c, p.o)
 	if err != nil {
 		c.abort()
 		return output{}, err
@@ -104,85 +104,85 @@ func (d *data) add(name, format string, make func(io.Writer, Options) (encoder, 
 	return output{c, enc}, nil
 }
 
-func (d *data) abort() {
-	for _, r := range d.results {
+func (p *pass) abort() {
+	for _, r := range p.results {
 		r.abort()
 	}
-	if d.failed.counted != nil {
-		d.failed.abort()
+	if p.failed.counted != nil {
+		p.failed.abort()
 	}
-	if d.skipped != nil {
-		d.skipped.abort()
+	if p.skipped != nil {
+		p.skipped.abort()
 	}
 }
 
 // outcome routes one outcome to its files. Order and uniqueness are checked
 // here because a reader joins on them.
-func (d *data) outcome(o batch.Outcome) error {
-	if err := d.alive(); err != nil {
+func (p *pass) outcome(o batch.Outcome) error {
+	if err := p.alive(); err != nil {
 		return err
 	}
-	if o.Ordinal <= d.last {
-		return internal(d.o, o.ID, fmt.Sprintf("outcome %d came after outcome %d", o.Ordinal, d.last))
+	if o.Ordinal <= p.last {
+		return internal(p.o, o.ID, fmt.Sprintf("outcome %d came after outcome %d", o.Ordinal, p.last))
 	}
-	d.last = o.Ordinal
+	p.last = o.Ordinal
 	switch o.State {
 	case batch.ItemOK:
-		for i := range d.results {
-			if err := d.results[i].enc.outcome(&o); err != nil {
+		for i := range p.results {
+			if err := p.results[i].enc.outcome(&o); err != nil {
 				return err
 			}
-			d.results[i].w.Rows++
+			p.results[i].w.Rows++
 		}
 		return nil
 	case batch.ItemFailed:
-		return unanswered(&d.failed, &o)
+		return unanswered(&p.failed, &o)
 	case batch.ItemSkipped:
-		if d.skipped == nil {
-			s, err := d.add(SkippedJSONL, FormatJSONL, newLines)
+		if p.skipped == nil {
+			s, err := p.add(SkippedJSONL, FormatJSONL, newLines)
 			if err != nil {
 				return err
 			}
-			d.skipped = &s
+			p.skipped = &s
 		}
-		return unanswered(d.skipped, &o)
+		return unanswered(p.skipped, &o)
 	case batch.ItemPending:
 	}
-	return internal(d.o, o.ID, fmt.Sprintf("state %q is not the end of an item", o.State))
+	return internal(p.o, o.ID, fmt.Sprintf("state %q is not the end of an item", o.State))
 }
 
 // alive looks at the context now and then: a look at every row costs more than
 // the row.
-func (d *data) alive() error {
-	d.n++
-	if d.n%1024 == 1 {
-		return d.ctx.Err()
+func (p *pass) alive() error {
+	p.n++
+	if p.n%1024 == 1 {
+		return p.ctx.Err()
 	}
 	return nil
 }
 
 // commit ends every format, reads it back, and only then publishes the files:
 // an error in one keeps all old names as they were.
-func (d *data) commit(all []output) ([]Written, error) {
+func (p *pass) commit(all []output) ([]Written, error) {
 	written := make([]Written, 0, len(all))
 	for _, out := range all {
-		if err := d.finish(out); err != nil {
+		if err := p.finish(out); err != nil {
 			abortAll(all)
-			return nil, failed(d.o, "write "+out.w.Name, err)
+			return nil, failed(p.o, "write "+out.w.Name, err)
 		}
 	}
 	for i, out := range all {
 		w, err := out.commit()
 		if err != nil {
 			abortAll(all[i:])
-			return nil, failed(d.o, "publish "+out.w.Name, err)
+			return nil, failed(p.o, "publish "+out.w.Name, err)
 		}
 		written = append(written, w)
 	}
 	return written, nil
 }
 
-func (d *data) finish(out output) error {
+func (p *pass) finish(out output) error {
 	if err := out.enc.finish(); err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (d *data) finish(out output) error {
 	}
 	return out.file.ReadBack(func(r io.ReaderAt, size int64) error {
 		if size != out.w.Bytes {
-			return internal(d.o, out.w.Name, fmt.Sprintf("%d bytes were written and %d are there", out.w.Bytes, size))
+			return internal(p.o, out.w.Name, fmt.Sprintf("%d bytes were written and %d are there", out.w.Bytes, size))
 		}
 		return out.enc.verify(r, size, out.w.Rows)
 	})
@@ -238,8 +238,8 @@ type amount struct {
 	Retries int64 `json:"retries,omitempty"`
 }
 
-func (d *data) attempt(out output, a *batch.Attempt) error {
-	if err := d.alive(); err != nil {
+func (p *pass) attempt(out output, a *batch.Attempt) error {
+	if err := p.alive(); err != nil {
 		return err
 	}
 	out.w.Rows++

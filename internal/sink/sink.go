@@ -58,8 +58,8 @@ type Written struct {
 type Document struct {
 	Name   string
 	Format string // json | html | md | xml
-	// Write renders it; data lists the data files that were written before.
-	Write func(w io.Writer, data []Written) error
+	// Write renders it; rows lists the files of rows that were written before.
+	Write func(w io.Writer, rows []Written) error
 }
 
 // The names that Write owns in a destination.
@@ -97,7 +97,7 @@ type Options struct {
 	// Schema is the JSON Schema of the answers, or nil. With one of an object,
 	// Parquet and CSV get a column for each of its properties.
 	Schema []byte
-	// Documents are written after the data, in this order, and listed in
+	// Documents are written after the rows, in this order, and listed in
 	// _manifest.json.
 	Documents []Document
 	// RowGroup bounds the rows of one Parquet row group; 0 is 50,000.

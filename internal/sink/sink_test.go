@@ -62,8 +62,8 @@ func sample() fixed {
 
 func options(formats ...string) Options {
 	return Options{Run: "r_0000000000001", Job: "nightly", State: batch.RunPartial, SpecDigest: "sha256:aa", ManifestDigest: "sha256:bb",
-		Formats: formats, Documents: []Document{{Name: Summary, Format: "json", Write: func(w io.Writer, data []Written) error {
-			return json.NewEncoder(w).Encode(map[string]any{"outputs": data})
+		Formats: formats, Documents: []Document{{Name: Summary, Format: "json", Write: func(w io.Writer, rows []Written) error {
+			return json.NewEncoder(w).Encode(map[string]any{"outputs": rows})
 		}}}}
 }
 

@@ -22,7 +22,7 @@ func Stream(ctx context.Context, w io.Writer, rows Rows, format, only string, o 
 			Hint: "formats are jsonl, csv and parquet; items are ok or failed (jsonl)"}
 	}
 	buf := bufio.NewWriterSize(w, 1<<16)
-	d := &data{ctx: ctx, o: o, last: -1}
+	d := &pass{ctx: ctx, o: o, last: -1}
 	want := batch.ItemOK
 	if only == "failed" {
 		make, want = newLines, batch.ItemFailed

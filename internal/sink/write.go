@@ -26,13 +26,13 @@ func Write(ctx context.Context, dest Dest, rows Rows, o Options) ([]Written, err
 	if err := dest.Remove(ctx, Success); err != nil {
 		return nil, failed(o, "remove "+Success, err)
 	}
-	data, err := writeData(ctx, dest, rows, o)
+	rowFiles, err := writeRows(ctx, dest, rows, o)
 	if err != nil {
 		return nil, err
 	}
-	all := slices.Clone(data)
+	all := slices.Clone(rowFiles)
 	for _, d := range o.Documents {
-		w, err := writeDocument(ctx, dest, d.Name, d.Format, func(w io.Writer) error { return d.Write(w, slices.Clone(data)) })
+		w, err := writeDocument(ctx, dest, d.Name, d.Format, func(w io.Writer) error { return d.Write(w, slices.Clone(rowFiles)) })
 		if err != nil {
 			return nil, failed(o, "write "+d.Name, err)
 		}
