@@ -70,7 +70,7 @@ func (s *Simulator) generate(k *Knobs, a *ask, d digest, f Fault) *answer {
 				ans.end = finishLength
 			}
 		}
-		text, ans.out = prose(nil, c, d, int(n)), n
+		text, ans.out = prose(make([]byte, 0, 8*n+16), c, d, int(n)), n
 	}
 	ans.text = string(text)
 	ans.spoil(a, f)

@@ -96,6 +96,13 @@ func openAIMisread(m *misread) *failure {
 }
 
 func (c chat) read(r *Request, k *Knobs) (ask, *failure) {
+	if a, ok := quickChat(r.Body); ok && !c.azure {
+		return a, nil
+	}
+	return c.readFull(r, k)
+}
+
+func (c chat) readFull(r *Request, k *Knobs) (ask, *failure) {
 	var b chatBody
 	if m := readJSON(r.Body, &b, k.Lenient); m != nil {
 		return ask{}, openAIMisread(m)
