@@ -131,13 +131,15 @@ func packed(o batch.Ordinal, e batch.Epoch, n int) uint64 {
 // Finish returns meta with everything counted put in. meta gives what rows do
 // not know: identity, state, the total of items, limits, times, timeline, plan,
 // outputs, and the field of an evaluation. A Cost or Budget.Spent in meta that
-// is not zero stands: it is the ledger's own.
+// is not zero stands: it is the ledger's own. So does a larger Items.Skipped:
+// the items a cancelled run never came to have no row.
 func (b *Builder) Finish(meta Run) Run {
 	r := meta
 	r.Schema = Schema
 	total := meta.Items.Total
 	r.Items = b.items
 	r.Items.Total = max(total, b.items.Done())
+	r.Items.Skipped = max(r.Items.Skipped, min(meta.Items.Skipped, r.Items.Total-r.Items.OK-r.Items.Failed))
 	r.Items.Pending = r.Items.Total - r.Items.Done()
 	u := b.tokens
 	r.Tokens = Tokens{u.Input, u.Output, u.Cached, u.Reasoning, u.Total()}

@@ -228,6 +228,20 @@ func TestFinalIsTheLastAttemptOnly(t *testing.T) {
 	}
 }
 
+func TestItemsACancelledRunNeverCameTo(t *testing.T) {
+	t.Parallel()
+	var b Builder
+	b.AddOutcome(batch.Outcome{ID: "a", State: batch.ItemOK})
+	b.AddOutcome(batch.Outcome{Ordinal: 1, ID: "b", State: batch.ItemSkipped})
+	for given, want := range map[int64]Items{
+		0: {Total: 9, OK: 1, Skipped: 1, Pending: 7}, 8: {Total: 9, OK: 1, Skipped: 8}, 99: {Total: 9, OK: 1, Skipped: 8},
+	} {
+		if got := b.Finish(Run{Items: Items{Total: 9, Skipped: given}}).Items; got != want {
+			t.Errorf("%d skipped in the store: %+v, want %+v", given, got, want)
+		}
+	}
+}
+
 func TestSeriesNeverGrowsTooLong(t *testing.T) {
 	t.Parallel()
 	for _, spanMS := range []int64{1, 5_900, 6_100, 3_600_000, 86_400_000, 400 * 86_400_000, 30_000 * 86_400_000, 400_000 * 86_400_000} {
