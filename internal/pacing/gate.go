@@ -212,6 +212,13 @@ func (g *Gate) Snapshot() Snapshot {
 	return snap
 }
 
+// Limit is Snapshot().Limit, for callers that ask often.
+func (g *Gate) Limit() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return int(g.s.limit)
+}
+
 // waiter is one caller in the queue.
 type waiter struct {
 	tokens     int64

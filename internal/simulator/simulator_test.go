@@ -280,6 +280,30 @@ func TestNobodyIsAnsweredWithoutABill(t *testing.T) {
 	}
 }
 
+// told passes every bill line on, so that a test can wait for it.
+type told chan string
+
+func (c told) Write(b []byte) (int, error) { c <- string(b); return len(b), nil }
+
+func TestADisconnectedClientIsBilled(t *testing.T) {
+	t.Parallel()
+	lines := make(told, 1)
+	s, url := serve(t, simulator.Config{Knobs: knobs(t, "latency=10m"), Bill: lines})
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer stop()
+	req, _ := http.NewRequestWithContext(ctx, "POST", url+chatPath, strings.NewReader(chatBody("x")))
+	req.Header.Set("Content-Type", "application/json")
+	if _, err := http.DefaultClient.Do(req); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if line := <-lines; !strings.Contains(line, `"fault":"ok"`) {
+		t.Error(line)
+	}
+	if b := s.Totals(); b.BilledCalls != 1 || b.LostReplies != 1 {
+		t.Errorf("%+v", b)
+	}
+}
+
 func TestExtraPaidCalls(t *testing.T) {
 	t.Parallel()
 	s := inProcess(t, "seen:1=badjson,seen:2=drop")
@@ -457,4 +481,17 @@ func TestLimitsHold(t *testing.T) {
 			}
 		}
 	})
+}
+
+func usage(t *testing.T, p simulator.Reply) int64 {
+	t.Helper()
+	var v struct {
+		Usage struct {
+			Total int64 `json:"total_tokens"`
+		}
+	}
+	if err := json.Unmarshal(p.Body, &v); err != nil {
+		t.Error(err)
+	}
+	return v.Usage.Total
 }

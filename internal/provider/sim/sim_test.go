@@ -175,26 +175,23 @@ func TestUsageIsWithinWhatWasReserved(t *testing.T) {
 
 func TestGivingUpIsUnknownAndBilled(t *testing.T) {
 	t.Parallel()
-	for where, latency := range map[string]string{"inside": "60000"} {
-		a := inside(t, "", options("latency_ms", latency))
-		c, err := a.Encode(request("x"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		r := a.Do(ctx, c, "")
-		stop()
-		if r.Class != batch.ClassUnknown || r.Sent != provider.MaybeRun {
-			t.Errorf("%s: %+v", where, r)
-		}
-		if b := a.Simulator().Totals(); b.BilledCalls != 1 || b.LostReplies != 1 || b.InFlight != 0 {
-			t.Errorf("%s: a call given up is billed and lost, the bill says %+v", where, b)
-		}
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		if r := a.Do(ended, c, ""); r.Class != batch.ClassUnsent || a.Simulator().Totals().TotalCalls != 1 {
-			t.Errorf("a call of an ended context: %+v", r)
-		}
+	a := inside(t, "", options("latency_ms", "60000"))
+	c, err := a.Encode(request("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer stop()
+	if r := a.Do(ctx, c, ""); r.Class != batch.ClassUnknown || r.Sent != provider.MaybeRun {
+		t.Errorf("%+v", r)
+	}
+	if b := a.Simulator().Totals(); b.BilledCalls != 1 || b.LostReplies != 1 || b.InFlight != 0 {
+		t.Errorf("a call given up is billed and lost, the bill says %+v", b)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := a.Do(ended, c, ""); r.Class != batch.ClassUnsent || a.Simulator().Totals().TotalCalls != 1 {
+		t.Errorf("a call of an ended context: %+v", r)
 	}
 }
 
