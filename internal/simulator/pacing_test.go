@@ -22,10 +22,10 @@ func TestPacingUsesTheVendorsRate(t *testing.T) {
 		minutes  int
 		estimate int64
 	}{
-		{"latency=lognormal:400ms:0.6,rpm=600", pacing.Config{RPM: 600}, 5, 0},
-		{"latency=lognormal:100ms:0.6,rpm=12000", pacing.Config{RPM: 12_000}, 2, 0},
-		{"latency=uniform:200ms:2s,tpm=120000,words=40", pacing.Config{TPM: 120_000}, 10, 105},
-		{"latency=uniform:200ms:2s,tpm=120000,charge=max", pacing.Config{TPM: 120_000, KeepEstimate: true}, 10, 105},
+		{"latency=lognormal:400ms:0.6,rpm=600", pacing.Config{RPM: 600}, 2, 0},
+		{"latency=lognormal:100ms:0.6,rpm=3000", pacing.Config{RPM: 3000}, 1, 0},
+		{"latency=uniform:200ms:2s,tpm=120000,words=40", pacing.Config{TPM: 120_000}, 3, 105},
+		{"latency=uniform:200ms:2s,tpm=120000,charge=max", pacing.Config{TPM: 120_000, KeepEstimate: true}, 3, 105},
 	} {
 		t.Run(c.knobs, func(t *testing.T) {
 			t.Parallel()
