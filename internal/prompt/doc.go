@@ -43,5 +43,5 @@ const (
 	MaxNesting    = 32      // of blocks, and of brackets in an expression
 	// maxWork bounds what one rendering may compute, in steps of some tens of
 	// nanoseconds: a node visited, an element touched, 16 bytes written.
-	maxWork = 2_000_000
+	maxWork = 1_000_000
 )

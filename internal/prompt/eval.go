@@ -184,7 +184,7 @@ func (s *state) bind(x forStmt, v value) map[string]value {
 func (s *state) sequence(pos int, v value) []value {
 	switch v := v.(type) {
 	case []value:
-		s.charge(pos, len(v)/8)
+		s.charge(pos, 1)
 		return v
 	case *dict:
 		s.charge(pos, len(v.keys))
@@ -341,6 +341,7 @@ func (s *state) slice(x sliceExpr) value {
 		s.charge(x.pos, len(v)/4)
 		runes := []rune(v)
 		at := s.bounds(x, len(runes))
+		s.charge(x.pos, len(at)/2)
 		out := make([]rune, len(at))
 		for i, j := range at {
 			out[i] = runes[j]
@@ -349,6 +350,7 @@ func (s *state) slice(x sliceExpr) value {
 	case []value:
 		s.charge(x.pos, len(v)/4)
 		at := s.bounds(x, len(v))
+		s.charge(x.pos, len(at))
 		out := make([]value, len(at))
 		for i, j := range at {
 			out[i] = v[j]

@@ -180,7 +180,7 @@ func filterUnique(s *state, c *call) value {
 	out := []value{}
 	seen := map[string]bool{}
 	for _, k := range c.rank(s, s.sequence(c.pos, c.in), 1, c.flag(s, 0)) {
-		s.charge(c.pos, size(k.keys))
+		s.charge(c.pos, 10+size(k.keys))
 		// 1, 1.0 and true are one key in Python too.
 		for i, v := range k.keys {
 			if f, ok := asFloat(boolAsInt(v)); ok {

@@ -11,7 +11,7 @@ import (
 func onText(f func(string) string) func(*state, *call) value {
 	return func(s *state, c *call) value {
 		t := s.text(c.pos, c.in)
-		s.charge(c.pos, len(t)/8)
+		s.charge(c.pos, len(t)/2)
 		return f(t)
 	}
 }
@@ -35,6 +35,7 @@ func capitalize(t string) string {
 // title capitalises after white space, a dash and an opening bracket.
 func title(t string) string {
 	var b strings.Builder
+	b.Grow(len(t))
 	start := true
 	for _, r := range t {
 		switch {
@@ -57,7 +58,9 @@ func htmlEscaper() *strings.Replacer {
 
 func filterWordcount(s *state, c *call) value {
 	n, in := int64(0), false
-	for _, r := range s.text(c.pos, c.in) {
+	t := s.text(c.pos, c.in)
+	s.charge(c.pos, len(t)/4)
+	for _, r := range t {
 		word := r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsNumber(r)
 		if word && !in {
 			n++
@@ -150,7 +153,7 @@ func filterWrap(s *state, c *call) value {
 		c.fail(s, "the width must be at least 1")
 	}
 	t := s.text(c.pos, c.in)
-	s.charge(c.pos, len(t)/4)
+	s.charge(c.pos, len(t)/2)
 	var out []string
 	for line := range strings.SplitSeq(strings.TrimSuffix(t, "\n"), "\n") {
 		out = append(out, wrapLine(line, width, long)...)
@@ -224,7 +227,7 @@ func filterFormat(s *state, c *call) value {
 }
 
 func filterJSON(s *state, c *call) value {
-	s.charge(c.pos, size(c.in))
+	s.charge(c.pos, 2*size(c.in))
 	var b strings.Builder
 	indent := -1
 	if c.given(0) && c.args[0] != nil {
@@ -321,7 +324,7 @@ func filterURL(s *state, c *call) value {
 	d, ok := c.in.(*dict)
 	if !ok {
 		t := s.text(c.pos, c.in)
-		s.charge(c.pos, len(t)/4)
+		s.charge(c.pos, len(t)/2)
 		return quoteURL(t, "/")
 	}
 	parts := make([]string, len(d.keys))

@@ -49,6 +49,9 @@ func (s *source) fail(pos int, hint, format string, args ...any) *batch.Error {
 	return &batch.Error{Kind: batch.Invalid, Ref: s.at(pos), Msg: fmt.Sprintf(format, args...), Hint: hint}
 }
 
+// maxTokens bounds what there is to read; literal text counts as one.
+const maxTokens = 50_000
+
 // lexer cuts a template into tokens. Errors are raised by panic(*batch.Error)
 // and caught once, in Parse: a reader of a grammar is clearer without an error
 // check after every word.
@@ -61,6 +64,9 @@ type lexer struct {
 }
 
 func (l *lexer) emit(k tokenKind, text string, pos int) {
+	if len(l.out) >= maxTokens {
+		l.fail(pos, "move the data into the items", "the template has more than %d words and signs", maxTokens)
+	}
 	l.out = append(l.out, token{k, text, pos})
 }
 

@@ -259,7 +259,7 @@ func (s *state) holds(pos int, op string, a, b value) bool {
 // order compares what Python can order: numbers (and booleans as 0 and 1),
 // texts, and lists of such.
 func (s *state) order(pos int, a, b value) (int, bool) {
-	s.charge(pos, 1)
+	s.charge(pos, 2)
 	a, b = boolAsInt(a), boolAsInt(b)
 	if x, ok := a.(int64); ok {
 		if y, ok := b.(int64); ok {

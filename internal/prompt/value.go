@@ -269,23 +269,30 @@ func hex(r rune, width int) string {
 	return strings.Repeat("0", width-len(s)) + s
 }
 
-// size is what walking v costs, in the units of maxWork.
+// size is what walking v costs, in the units of maxWork. It stops counting
+// above maxWork: a small list that holds itself many times over is a large one.
 func size(v value) int {
+	n := 0
+	measure(v, &n)
+	return n
+}
+
+func measure(v value, n *int) {
+	*n++
+	if *n > maxWork {
+		return
+	}
 	switch v := v.(type) {
 	case string:
-		return 1 + len(v)/16
+		*n += len(v) / 16
 	case []value:
-		n := 1
-		for _, x := range v {
-			n += size(x)
+		for i := 0; i < len(v) && *n <= maxWork; i++ {
+			measure(v[i], n)
 		}
-		return n
 	case *dict:
-		n := 1
-		for k, x := range v.vals {
-			n += size(x) + len(k)/16
+		for i := 0; i < len(v.keys) && *n <= maxWork; i++ {
+			*n += len(v.keys[i]) / 16
+			measure(v.vals[v.keys[i]], n)
 		}
-		return n
 	}
-	return 1
 }
