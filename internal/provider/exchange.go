@@ -181,7 +181,9 @@ func (e *Endpoint) exchange(ctx context.Context, c Call, id, key string, decode 
 		err = errTooLong
 	}
 	if err != nil {
-		return cut(ctx, err, nil, resp.StatusCode)
+		r := cut(ctx, err, nil, resp.StatusCode)
+		r.RequestID = requestID(resp.Header) // with it the vendor can say what became of the call
+		return r
 	}
 	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: buf.Bytes(), At: time.Now()}
 	r := decode(a)

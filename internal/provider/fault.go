@@ -81,6 +81,9 @@ func (f *Fault) inner(v any, depth int) {
 func (f *Fault) object(v map[string]any, depth int) {
 	f.code(v["code"])
 	f.code(v["status_code"])
+	if n, ok := v["status"].(float64); ok {
+		f.number(int(n))
+	}
 	f.tag(v["type"], "error")
 	f.tag(v["status"], "")
 	f.tag(v["__type"], "")

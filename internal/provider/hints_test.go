@@ -125,18 +125,19 @@ func TestRates(t *testing.T) {
 
 func TestScrub(t *testing.T) {
 	t.Parallel()
-	sent := []byte(`{"model":"claude-sonnet-4-5-20250929","messages":[{"content":"my aunt lives in Trieste and likes it"}]}`)
+	sent := []byte(`{"model":"claude-sonnet-4-5-20250929","messages":[{"content":"my aunt lives in Trieste and likes it"},{"content":"a \"b\"\n\nc \"d\"\te \"f\" g h i j k"}]}`)
 	for in, want := range map[string]string{
-		"plain":                                      "plain",
-		"a\r\n\tb\x00c\u2028d\u200be":                "a b c d e",
-		"key sk-12345 here":                          "key [key] here",
-		"see https://u:p@x.example/a?k=v#f":          "see https://x.example/a",
-		"path /a?key=sk":                             "path /a",
-		"bad: 'input': {'a': 1}":                     "bad: […]",
-		"pydantic [input_value='x', y]":              "pydantic [[…]",
-		"model claude-sonnet-4-5-20250929 ?":         "model claude-sonnet-4-5-20250929 ?",
-		"no: my aunt lives in Trieste and likes it!": "no: […]!",
-		"broken \xff utf":                            "broken utf",
+		"plain":                                       "plain",
+		"a\r\n\tb\x00c\u2028d\u200be":                 "a b c d e",
+		"key sk-12345 here":                           "key [key] here",
+		"see https://u:p@x.example/a?k=v#f":           "see https://x.example/a",
+		"path /a?key=sk":                              "path /a",
+		"bad: 'input': {'a': 1}":                      "bad: […]",
+		"pydantic [input_value='x', y]":               "pydantic [[…]",
+		"model claude-sonnet-4-5-20250929 ?":          "model claude-sonnet-4-5-20250929 ?",
+		"no: my aunt lives in Trieste and likes it!":  "no: […]!",
+		"echo a \"b\"\n\nc \"d\"\te \"f\" g h i j k.": "echo […].",
+		"broken \xff utf":                             "broken utf",
 	} {
 		if got := scrub(in, "sk-12345", sent); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)

@@ -24,6 +24,9 @@ type Guard struct {
 	One []string
 	// Off names switches; false is accepted and left out.
 	Off []string
+	// Tools are the types of tools that bring nothing into the context. Those
+	// the provider runs itself (searches, files) add input without a bound.
+	Tools []string
 }
 
 // Check returns the parameters to send, without those that only repeat what is
@@ -69,10 +72,40 @@ func (g Guard) drop(name, v string, maxOutput int64) (bool, error) {
 		if v != "false" && v != "null" {
 			return refuse("answers are read whole, in the foreground", "remove it")
 		}
+	case name == "tools":
+		if !g.local(v) {
+			return refuse("a tool that the provider runs adds input without a bound", "use only tools of type "+strings.Join(g.Tools, " or "))
+		}
+		return false, nil
 	default:
 		return false, nil
 	}
 	return true, nil
+}
+
+// local reports whether tools holds only tools of allowed types. A tool's type
+// is its type field or, where it has none, its only field's name.
+func (g Guard) local(tools string) bool {
+	var list []map[string]json.RawMessage
+	if json.Unmarshal([]byte(tools), &list) != nil {
+		return false
+	}
+	for _, tool := range list {
+		var kind string
+		if raw, ok := tool["type"]; ok && json.Unmarshal(raw, &kind) != nil {
+			return false
+		} else if !ok {
+			for kind = range tool {
+				if !slices.Contains(g.Tools, kind) {
+					return false
+				}
+			}
+		}
+		if !slices.Contains(g.Tools, kind) {
+			return false
+		}
+	}
+	return true
 }
 
 // Field is one name and value of a JSON object.
@@ -113,29 +146,33 @@ func Fields(raw json.RawMessage) ([]Field, error) {
 	return out, nil
 }
 
-// Option reads one setting of Config.Options into v, and leaves v alone when it
-// is not there. An error is of Kind Invalid.
-func Option(c Config, name string, v any) error {
-	raw, ok := c.Options[name]
-	if !ok {
-		return nil
-	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return &batch.Error{Kind: batch.Invalid, Op: "provider", Ref: "task.options." + name,
-			Msg: "the option has the wrong type", Hint: "see `batchwright init` for an example of the option"}
+// ReadOptions reads the settings an adapter knows into the variables given by
+// name; what is not there is left as it is. An unknown name or a wrong type is
+// an error of Kind Invalid.
+func ReadOptions(c Config, into map[string]any) error {
+	for _, name := range slices.Sorted(maps.Keys(c.Options)) {
+		v, known := into[name]
+		if !known {
+			return &batch.Error{Kind: batch.Invalid, Op: "provider", Ref: "task.options." + name,
+				Msg:  fmt.Sprintf("provider %s has no such option", c.Provider),
+				Hint: "it knows: " + strings.Join(slices.Sorted(maps.Keys(into)), ", ")}
+		}
+		if err := json.Unmarshal(c.Options[name], v); err != nil {
+			return &batch.Error{Kind: batch.Invalid, Op: "provider", Ref: "task.options." + name,
+				Msg: "the option has the wrong type", Hint: "give " + wanted(v)}
+		}
 	}
 	return nil
 }
 
-// CheckOptions refuses options that an adapter does not know.
-func CheckOptions(c Config, known ...string) error {
-	for _, name := range slices.Sorted(maps.Keys(c.Options)) {
-		if !slices.Contains(known, name) {
-			return &batch.Error{Kind: batch.Invalid, Op: "provider", Ref: "task.options." + name,
-				Msg: fmt.Sprintf("provider %s has no such option", c.Provider), Hint: "it knows: " + strings.Join(known, ", ")}
-		}
+func wanted(v any) string {
+	switch v.(type) {
+	case *bool, **bool:
+		return "true or false"
+	case *string:
+		return "a text"
 	}
-	return nil
+	return "an object"
 }
 
 // SchemaName makes a name that every vendor accepts: letters, digits, dash and

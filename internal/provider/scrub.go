@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -46,16 +45,20 @@ var urlSecrets = regexp.MustCompile(`(?i)(\bhttps?://)(?:[^\s/@"']*@)|\?[^\s"']*
 // parameters are shorter and stay readable.
 func withoutEcho(msg string, sent []byte) string {
 	const window = 12
+	if len(msg) < 2*window || len(sent) == 0 {
+		return msg
+	}
+	said := unescaped(sent)
 	for i := 0; i+window <= len(msg); {
-		if !bytes.Contains(sent, []byte(msg[i:i+window])) {
+		if !strings.Contains(said, msg[i:i+window]) {
 			i += window
 			continue
 		}
 		from, to := i, i+window
-		for from > 0 && bytes.Contains(sent, []byte(msg[from-1:to])) {
+		for from > 0 && strings.Contains(said, msg[from-1:to]) {
 			from--
 		}
-		for to < len(msg) && bytes.Contains(sent, []byte(msg[from:to+1])) {
+		for to < len(msg) && strings.Contains(said, msg[from:to+1]) {
 			to++
 		}
 		if n := to - from; n >= 48 || n >= 24 && strings.Contains(msg[from:to], " ") {
@@ -67,6 +70,18 @@ func withoutEcho(msg string, sent []byte) string {
 	}
 	return msg
 }
+
+// unescaped is a JSON body as printable would show the texts in it: an echo of
+// them matches whatever was escaped on the way out.
+func unescaped(body []byte) string {
+	s := jsonEscapes.Replace(string(body))
+	for strings.Contains(s, "  ") {
+		s = strings.ReplaceAll(s, "  ", " ")
+	}
+	return s
+}
+
+var jsonEscapes = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\/`, `/`, `\n`, " ", `\t`, " ", `\r`, " ", "\u00a0", " ")
 
 // printable keeps at most n characters of s on one line: control characters,
 // invisible marks and broken UTF-8 become single spaces.

@@ -40,6 +40,8 @@ func NewTransport(maxConns int) *http.Transport {
 		MaxResponseHeaderBytes: HeaderCap,
 		ReadBufferSize:         8 << 10,
 		WriteBufferSize:        16 << 10,
+		// A dead HTTP/2 connection would hold every call on it to its timeout.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}
 }
 

@@ -24,10 +24,7 @@ type adapter struct {
 
 func open(c provider.Config) (provider.Provider, error) {
 	schema := true
-	if err := provider.CheckOptions(c, "native_schema"); err != nil {
-		return nil, err
-	}
-	if err := provider.Option(c, "native_schema", &schema); err != nil {
+	if err := provider.ReadOptions(c, map[string]any{"native_schema": &schema}); err != nil {
 		return nil, err
 	}
 	// Both forms of the address are in use.
@@ -52,6 +49,7 @@ var guard = provider.Guard{
 	Limits: []string{"max_tokens", "max_output_tokens", "max_completion_tokens"},
 	One:    []string{"n"},
 	Off:    []string{"stream"},
+	Tools:  []string{"custom", "name", "description", "input_schema", "strict", "cache_control"}, // a tool of one's own needs no type
 }
 
 func (a *adapter) Encode(r provider.Request) (provider.Call, error) {

@@ -61,7 +61,7 @@ func TestRefused(t *testing.T) {
 	}
 	providertest.CheckRefused(t, p, map[string]provider.Request{
 		"limit": with("max_tokens", "6"), "stream": with("stream", "true"), "system": with("system", `"x"`), "model": with("model", `"x"`),
-		"mcp": with("mcp_servers", "[]"), "form twice": twice, "ready body": {Body: json.RawMessage(`{}`), MaxOutputTokens: 5},
+		"search": with("tools", `[{"type":"web_search_20250305","name":"web_search"}]`), "mcp": with("mcp_servers", "[]"), "form twice": twice, "ready body": {Body: json.RawMessage(`{}`), MaxOutputTokens: 5},
 		"tool role": turns("tool", `"a"`), "only system": turns("system", `"a"`), "picture in system": turns("system", `[{"type":"image_url","image_url":{"url":"x"}}]`, "user", `"a"`),
 		"audio": turns("user", `[{"type":"input_audio","input_audio":{"data":"AA","format":"wav"}}]`), "odd part": turns("user", `[{"type":"x"}]`), "number": turns("user", `5`),
 	})

@@ -30,6 +30,9 @@ func putContents(o *provider.Object, r provider.Request) (int, error) {
 			role = "model"
 		case "system", "developer":
 			for _, p := range parts {
+				if p.Kind != "text" {
+					return 0, bad(fmt.Sprintf("messages[%d]", i), "a system message can hold only text", "move the "+p.Kind+" to a user message")
+				}
 				if system != "" {
 					system += "\n\n"
 				}

@@ -25,14 +25,7 @@ type adapter struct {
 
 func open(c provider.Config) (provider.Provider, error) {
 	schema, bearer := true, false
-	err := provider.CheckOptions(c, "native_schema", "bearer")
-	if err == nil {
-		err = provider.Option(c, "native_schema", &schema)
-	}
-	if err == nil {
-		err = provider.Option(c, "bearer", &bearer)
-	}
-	if err != nil {
+	if err := provider.ReadOptions(c, map[string]any{"native_schema": &schema, "bearer": &bearer}); err != nil {
 		return nil, err
 	}
 	eo := provider.EndpointOptions{URL: "https://generativelanguage.googleapis.com/v1beta", KeyHeader: "X-Goog-Api-Key", NeedsKey: true}
@@ -62,6 +55,7 @@ var (
 		Limits: []string{"maxOutputTokens", "max_output_tokens", "max_tokens", "max_completion_tokens"},
 		One:    []string{"candidateCount", "candidate_count", "n"},
 		Off:    []string{"stream"},
+		Tools:  []string{"functionDeclarations", "function_declarations"},
 	}
 	// generation names the parameters that stand inside generationConfig, under
 	// the names people use for them.

@@ -51,7 +51,9 @@ func TestRefused(t *testing.T) {
 	providertest.CheckRefused(t, p, map[string]provider.Request{
 		"limit": with("maxOutputTokens", "6"), "limit inside": with("generationConfig", `{"maxOutputTokens":6}`), "candidates": with("candidateCount", "2"),
 		"candidates inside": with("generationConfig", `{"candidateCount":2}`), "contents": with("contents", "[]"), "cache": with("cachedContent", `"c"`),
-		"twice": with("top_p", "1", "generationConfig", `{"topP":1}`), "config is a list": with("generationConfig", "[]"), "form twice": form,
+		"search": with("tools", `[{"googleSearch":{}}]`), "search beside functions": with("tools", `[{"functionDeclarations":[],"googleSearch":{}}]`),
+		"picture in system": {Model: "g", MaxOutputTokens: 5, Messages: providertest.Turns("system", `[{"type":"image_url","image_url":{"url":"x"}}]`, "user", `"a"`)},
+		"twice":             with("top_p", "1", "generationConfig", `{"topP":1}`), "config is a list": with("generationConfig", "[]"), "form twice": form,
 		"ready body": {Body: json.RawMessage(`{}`), MaxOutputTokens: 5}, "no user": {Model: "g", MaxOutputTokens: 5},
 		"tool role": {Model: "g", MaxOutputTokens: 5, Messages: providertest.Turns("tool", `"a"`)},
 	})

@@ -47,13 +47,8 @@ func open(c provider.Config) (provider.Provider, error) {
 		request  json.RawMessage
 		response rawPointers
 	)
-	err := provider.CheckOptions(c, "path", "method", "key_header", "key_prefix", "request", "response")
-	for name, v := range map[string]any{"path": &a.path, "method": &a.method, "key_header": &header, "key_prefix": &prefix,
-		"request": &request, "response": &response} {
-		if err == nil {
-			err = provider.Option(c, name, v)
-		}
-	}
+	err := provider.ReadOptions(c, map[string]any{"path": &a.path, "method": &a.method, "key_header": &header, "key_prefix": &prefix,
+		"request": &request, "response": &response})
 	if err != nil {
 		return nil, err
 	}

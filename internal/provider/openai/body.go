@@ -105,10 +105,13 @@ func (b *lineBody) take(f provider.Field, path string) (bool, error) {
 	case "messages", "input":
 		b.asks = true
 		b.media += mediaIn(f.Value)
-	case "tools", "response_format", "text", "functions":
+	case "response_format", "text", "functions":
 		b.shape += len(f.Value)
 	case "instructions":
 	default:
+		if f.Name == "tools" {
+			b.shape += len(f.Value)
+		}
 		rest, err := guard.Check(map[string]json.RawMessage{f.Name: f.Value}, 0)
 		if err != nil {
 			if e, ok := errors.AsType[*batch.Error](err); ok {

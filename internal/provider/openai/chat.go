@@ -10,10 +10,11 @@ import (
 
 var chatGuard = provider.Guard{
 	Own: map[string]string{"model": "set task.model", "messages": "set task.prompt and task.system",
-		"stream_options": "remove it"},
+		"stream_options": "remove it", "web_search_options": noContext},
 	Limits: []string{"max_tokens", "max_completion_tokens", "max_output_tokens"},
 	One:    []string{"n", "best_of"},
 	Off:    []string{"stream"},
+	Tools:  []string{"function", "custom"},
 }
 
 func (a *adapter) encodeChat(r provider.Request) (provider.Call, error) {

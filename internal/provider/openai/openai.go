@@ -53,13 +53,8 @@ func readOptions(c provider.Config, compatible bool) (options, error) {
 	if compatible {
 		o.limit = "max_tokens"
 	}
-	err := provider.CheckOptions(c, "api_version", "azure", "max_tokens_field", "strict", "native_schema")
-	for name, v := range map[string]any{"api_version": &o.apiVersion, "azure": &o.azure, "max_tokens_field": &o.limit,
-		"strict": &o.strict, "native_schema": &o.schema} {
-		if err == nil {
-			err = provider.Option(c, name, v)
-		}
-	}
+	err := provider.ReadOptions(c, map[string]any{"api_version": &o.apiVersion, "azure": &o.azure, "max_tokens_field": &o.limit,
+		"strict": &o.strict, "native_schema": &o.schema})
 	if err == nil && o.limit != "max_tokens" && o.limit != "max_completion_tokens" {
 		err = &batch.Error{Kind: batch.Invalid, Op: "provider", Ref: "task.options.max_tokens_field",
 			Msg: fmt.Sprintf("%q is no field of Chat Completions", o.limit), Hint: "use max_tokens or max_completion_tokens"}

@@ -16,6 +16,7 @@ var responsesGuard = provider.Guard{
 	Limits: []string{"max_output_tokens", "max_tokens", "max_completion_tokens"},
 	One:    []string{"n"},
 	Off:    []string{"stream", "background"},
+	Tools:  []string{"function", "custom"},
 }
 
 func (a *adapter) encodeResponses(r provider.Request) (provider.Call, error) {
