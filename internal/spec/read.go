@@ -97,8 +97,9 @@ func (p *parser) bytes() bool {
 	}
 	p.lines = splitLines(p.src)
 	for i, line := range p.lines {
+		col := 0
 		for at, r := range line {
-			col := utf8.RuneCountInString(line[:at]) + 1
+			col++
 			if r == utf8.RuneError && !strings.HasPrefix(line[at:], "\ufffd") {
 				p.addAt(i+1, col, codeNotUTF8, "", "the file is not UTF-8 from here on", "save it as UTF-8")
 				return false

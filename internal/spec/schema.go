@@ -3,6 +3,8 @@ package spec
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -117,15 +119,15 @@ func literal(text string) (json.RawMessage, bool) {
 func textShape(pattern string) object { return object{"type": "string", "pattern": pattern} }
 
 const (
-	oneLine      = `^\S([^\n\r]*\S)?$`
-	anyText      = `\S`
-	fileText     = `^file:\S`
-	clockOrSpan  = `^(([01][0-9]|2[0-3]):[0-5][0-9]|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
-	dollarsText  = `^(\$ ?|USD ?)?[0-9]+(\.[0-9]{1,12})?( ?USD| ?\$)?$`
-	percentText  = `^[0-9]+(\.[0-9]+)? ?%$`
-	nameText     = `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`
-	scheduleText = `^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|\S+( +\S+){4})$`
-	secretText   = `^(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)$`
+	oneLine     = `^\S([^\n\r]*\S)?$`
+	anyText     = `\S`
+	fileText    = `^file:\S`
+	clockOrSpan = `^(([01][0-9]|2[0-3]):[0-5][0-9]|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+	dollarsText = `^(\$ ?|USD ?)?[0-9]+(\.[0-9]{1,12})?( ?USD| ?\$)?$`
+	percentText = `^[0-9]+(\.[0-9]+)? ?%$`
+	nameText    = `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`
+	outputText  = `^([^{}]|\{run_id\}|\{job\})*$`
+	secretText  = `^(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)$`
 )
 
 // shape is what the JSON Schema says about the key's value.
@@ -182,13 +184,58 @@ func (k *key) textual() object {
 	case kName:
 		return textShape(nameText)
 	case kSchedule:
-		return textShape(scheduleText)
+		return textShape(schedulePattern())
+	case kInputURI:
+		return uriShape(`^(s3|gs|azblob)://[^/]+/[^?]`)
+	case kOutputURI:
+		s := uriShape(`^(s3|gs|azblob)://[^/]+`)
+		s["pattern"] = outputText
+		s["not"] = object{"const": "-"}
+		return s
 	case kSecretRef:
 		return textShape(secretText)
 	case kDelimiter:
 		return object{"type": "string", "minLength": 1, "maxLength": 1}
 	}
 	return textShape(oneLine)
+}
+
+// uriShape is a path or a URI of a known scheme.
+func uriShape(blob string) object {
+	return object{"type": "string", "pattern": oneLine, "anyOf": []any{
+		object{"not": object{"pattern": `^[A-Za-z][A-Za-z0-9+.-]{0,19}://`}}, object{"pattern": "^file:///"}, object{"pattern": blob},
+	}}
+}
+
+// schedulePattern is the five fields of cron, or a name, as one regular
+// expression. That ranges run forward and days exist only Parse knows.
+func schedulePattern() string {
+	var fields []string
+	for _, f := range cronFields {
+		var one []string
+		for n := f.min; n <= f.max; n++ {
+			one = append(one, strconv.Itoa(n))
+			if n < 10 {
+				one = append(one, fmt.Sprintf("0%d", n))
+			}
+		}
+		for _, w := range f.words {
+			one = append(one, anyCase(w))
+		}
+		v := "(" + strings.Join(one, "|") + ")"
+		part := `(\*|` + v + "(-" + v + ")?)(/[1-9][0-9]?)?"
+		fields = append(fields, part+"(,"+part+")*")
+	}
+	return "^(" + strings.Join(cronNames, "|") + "|" + strings.Join(fields, " +") + ")$"
+}
+
+// anyCase matches a word in any case without a flag that editors do not know.
+func anyCase(w string) string {
+	var b strings.Builder
+	for _, r := range w {
+		b.WriteString("[" + string(r) + strings.ToUpper(string(r)) + "]")
+	}
+	return b.String()
 }
 
 // offered are the values that this version takes.
