@@ -121,8 +121,8 @@ func unfence(text string) (string, error) {
 	case !strings.HasPrefix(text, fence):
 		return text, nil
 	}
-	info, body, ok := strings.Cut(text[len(fence):], "\n")
-	if info = strings.TrimSpace(info); !ok || info != "" && !strings.EqualFold(info, "json") {
+	mark, body, ok := strings.Cut(text[len(fence):], "\n")
+	if mark = strings.TrimSpace(mark); !ok || mark != "" && !strings.EqualFold(mark, "json") {
 		return "", &Mismatch{Reason: "stands in a block that is not marked as json"}
 	}
 	body, ok = strings.CutSuffix(body, fence)

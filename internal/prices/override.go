@@ -30,10 +30,10 @@ func wrong(n *yaml.Node, hint, format string, args ...any) error {
 	return &batch.Error{Kind: batch.Invalid, Ref: ref, Msg: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-func readOverride(data []byte) (layer, error) {
+func readOverride(file []byte) (layer, error) {
 	l := newLayer()
 	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
+	if err := yaml.Unmarshal(file, &doc); err != nil {
 		return l, wrong(nil, "", "not YAML: %s", strings.Join(strings.Fields(err.Error()), " "))
 	}
 	if len(doc.Content) == 0 {

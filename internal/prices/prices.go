@@ -52,28 +52,28 @@ type entry struct {
 // submission_percent, source, checked. Mistakes of the file are a *batch.Error
 // of Kind Invalid with line and column.
 func Load(override io.Reader) (*Table, error) {
-	base, err := readBuiltin(builtin)
+	table, err := readBuiltin(builtin)
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{version: version(builtin), layers: []layer{base}}
+	t := &Table{version: version(builtin), layers: []layer{table}}
 	if override == nil {
 		return t, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(override, maxFile+1))
+	file, err := io.ReadAll(io.LimitReader(override, maxFile+1))
 	if err != nil {
 		return nil, &batch.Error{Kind: batch.Unavailable, Op: "read prices", Err: err}
 	}
-	if len(data) > maxFile {
+	if len(file) > maxFile {
 		return nil, &batch.Error{Kind: batch.Invalid, Ref: fileName, Msg: "file is larger than 4 MiB"}
 	}
-	own, err := readOverride(data)
+	own, err := readOverride(file)
 	if err != nil {
 		return nil, err
 	}
 	if len(own.exact)+len(own.prefixes) > 0 {
-		t.layers = []layer{own, base}
-		t.version += "+" + digest(data)
+		t.layers = []layer{own, table}
+		t.version += "+" + digest(file)
 	}
 	return t, nil
 }

@@ -3,6 +3,7 @@ package prompt
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -162,9 +163,7 @@ func FuzzItem(f *testing.F) {
 					if err := json.Unmarshal([]byte(out), &b); err != nil {
 						t.Fatalf("%s is not JSON: %s", out, item)
 					}
-					x, _ := json.Marshal(a)
-					y, _ := json.Marshal(b)
-					if string(x) != string(y) {
+					if !reflect.DeepEqual(a, b) {
 						t.Fatalf("%s became %s", item, out)
 					}
 				}

@@ -78,12 +78,12 @@ func (s *state) set(x setStmt) {
 	if x.x != nil {
 		v = s.eval(x.x)
 	} else {
-		outer := s.out
+		written := s.out
 		s.out = &strings.Builder{}
 		s.scopes = append(s.scopes, map[string]value{})
 		s.run(x.body)
 		s.scopes = s.scopes[:len(s.scopes)-1]
-		v, s.out = s.out.String(), outer
+		v, s.out = s.out.String(), written
 	}
 	if len(s.scopes) == 0 {
 		s.scopes = append(s.scopes, map[string]value{})
@@ -136,21 +136,21 @@ func (s *state) loop(x forStmt) {
 	if s.turns > MaxIterations {
 		s.fail(x.pos, "loops of one prompt run more than %d times", MaxIterations)
 	}
-	base := len(s.scopes)
+	outer := len(s.scopes)
 	if x.filter != nil {
 		kept := make([]value, 0, len(seq))
 		for _, v := range seq {
-			s.scopes = append(s.scopes[:base], s.bind(x, v))
+			s.scopes = append(s.scopes[:outer], s.bind(x, v))
 			if truth(s.eval(x.filter)) {
 				kept = append(kept, v)
 			}
 		}
-		s.scopes, seq = s.scopes[:base], kept
+		s.scopes, seq = s.scopes[:outer], kept
 	}
 	if len(seq) == 0 {
 		s.scopes = append(s.scopes, map[string]value{})
 		s.run(x.none)
-		s.scopes = s.scopes[:base]
+		s.scopes = s.scopes[:outer]
 		return
 	}
 	facts := &loopFacts{seq: seq}
@@ -158,10 +158,10 @@ func (s *state) loop(x forStmt) {
 		facts.i = i
 		scope := s.bind(x, v)
 		scope["loop"] = facts
-		s.scopes = append(s.scopes[:base], scope)
+		s.scopes = append(s.scopes[:outer], scope)
 		s.run(x.body)
 	}
-	s.scopes = s.scopes[:base]
+	s.scopes = s.scopes[:outer]
 }
 
 func (s *state) bind(x forStmt, v value) map[string]value {
@@ -292,11 +292,13 @@ func (s *state) attr(v value, key string) value {
 		if x, ok := v.vals[key]; ok {
 			return x
 		}
-		return undefined{key}
 	case *loopFacts:
 		return v.fact(key)
 	case undefined:
 		return v // the first part that is missing is the one to name
+	}
+	if !strings.Contains(s.src.text, key) { // then the item named it, and errors never quote an item
+		return undefined{"a key that the item names"}
 	}
 	return undefined{key}
 }

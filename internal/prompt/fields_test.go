@@ -131,6 +131,8 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"{{ user.nme }}", `job.yaml:1:4: "nme" is not in the item`, "default"},
 		{"{{ nope.a.b }}", `job.yaml:1:4: "nope" is not in the item`, "default"},
 		{"{{ 1 + text }}", `job.yaml:1:6: "+" does not work between a number and a string`, ""},
+		{"{{ user[text] }}", `job.yaml:1:4: "a key that the item names" is not in the item`, ""},
+		{"{{ [user]|map(attribute=text)|join }}", `job.yaml:1:31: "a key that the item names" is not in the item`, ""},
 		{"{{ text|abs }}", `job.yaml:1:9: filter "abs": wants a number, not a string`, ""},
 	} {
 		tpl, err := Parse("job.yaml", x.src)

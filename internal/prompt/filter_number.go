@@ -39,15 +39,15 @@ func filterInt(s *state, c *call) value {
 		return truncated(v.f, missing)
 	case string:
 		t := strings.ReplaceAll(strings.TrimSpace(v), "_", "")
-		base := c.whole(s, 1, 10)
-		if base < 2 || base > 36 {
+		radix := c.whole(s, 1, 10)
+		if radix < 2 || radix > 36 {
 			c.fail(s, "the base must be between 2 and 36")
 		}
 		digits := t
-		if p := map[int]string{16: "0x", 8: "0o", 2: "0b"}[base]; p != "" {
+		if p := map[int]string{16: "0x", 8: "0o", 2: "0b"}[radix]; p != "" {
 			digits = strings.TrimPrefix(strings.ToLower(t), p)
 		}
-		if n, err := strconv.ParseInt(digits, base, 64); err == nil {
+		if n, err := strconv.ParseInt(digits, radix, 64); err == nil {
 			return n
 		}
 		if f, err := strconv.ParseFloat(t, 64); err == nil {
@@ -149,6 +149,6 @@ func (c *call) verb(s *state, flags string, kind byte, v value) string {
 		}
 		return fmt.Sprintf(spec+string(kind), f)
 	}
-	c.fail(s, "there is no %%%c", kind)
+	c.fail(s, "the format has a %% that is none of %%s %%d %%i %%x %%f %%e %%g %%%%")
 	return ""
 }

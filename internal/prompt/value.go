@@ -135,14 +135,16 @@ func decodeString(b []byte) (string, []byte) {
 
 // stringEnd returns the length of the JSON string that b begins with.
 func stringEnd(b []byte) int {
-	i := 1
-	for b[i] != '"' {
-		if b[i] == '\\' {
-			i++
+	for i := 1; ; {
+		i += bytes.IndexByte(b[i:], '"')
+		slashes := 0
+		for b[i-1-slashes] == '\\' {
+			slashes++
 		}
-		i++
+		if i++; slashes%2 == 0 {
+			return i
+		}
 	}
-	return i + 1
 }
 
 func skipSpace(b []byte) []byte {
