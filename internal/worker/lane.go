@@ -23,6 +23,7 @@ type Lane struct {
 
 	mu      sync.Mutex
 	held    int
+	ahead   int // calls that may be started ahead of the open ones
 	waiting []chan struct{}
 
 	// Estimate of what a call uses, learned from answers, in thousandths of
@@ -40,16 +41,27 @@ func NewLane(g *pacing.Gate, now func() time.Time) *Lane {
 	return &Lane{Gate: g, now: now, inPerMille: 250}
 }
 
-// lead is how many calls are started ahead of limit open ones.
-func lead(limit int) int { return min(max(limit/4, 2), 256) }
+// least is the smallest lead on a limit of open calls; the largest is the limit.
+func least(limit int) int { return max(limit/8, 2) }
 
 // take asks for up to n starts and returns how many it got. When it got fewer,
 // wake is told once more can be had.
+//
+// The lead follows what the store needs: it grows when places at the gate are
+// free while all that may be started is still being written, and shrinks while
+// more calls than it needs wait at the gate.
 func (l *Lane) take(n int, wake chan struct{}) int {
-	limit := l.Gate.Snapshot().Limit
+	g := l.Gate.Snapshot()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	got := max(0, min(n, limit+lead(limit)-l.held))
+	l.ahead = min(max(l.ahead, least(g.Limit)), g.Limit)
+	switch full := l.held >= g.Limit+l.ahead; {
+	case full && g.Waiting == 0 && g.InFlight < g.Limit:
+		l.ahead = min(l.ahead+l.ahead/4+1, g.Limit)
+	case g.Waiting > l.ahead/2:
+		l.ahead = max(l.ahead-1, least(g.Limit))
+	}
+	got := max(0, min(n, g.Limit+l.ahead-l.held))
 	l.held += got
 	if got < n && !slices.Contains(l.waiting, wake) {
 		l.waiting = append(l.waiting, wake)

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -25,7 +24,7 @@ func (d *DB) Shard(ctx context.Context, run batch.RunID, no batch.ShardNo) (stor
 // Claim is T1.
 func (d *DB) Claim(ctx context.Context, c store.Claim) (got store.Shard, status store.ClaimStatus, hit money.Dimension, err error) {
 	status = store.Stale
-	err = d.inTx(ctx, "claim", func(ctx context.Context, tx *sql.Tx) error {
+	err = d.inTx(ctx, "claim", func(ctx context.Context, tx txn) error {
 		r, err := runRow(ctx, tx, c.Ref.Run)
 		if err != nil {
 			return err
@@ -68,7 +67,7 @@ func (d *DB) Claim(ctx context.Context, c store.Claim) (got store.Shard, status 
 }
 
 // park sets a shard aside until money is freed or the limit is raised.
-func (d *DB) park(ctx context.Context, tx *sql.Tx, r store.Run, s store.Shard, dim money.Dimension) error {
+func (d *DB) park(ctx context.Context, tx txn, r store.Run, s store.Shard, dim money.Dimension) error {
 	if _, err := tx.ExecContext(ctx, "UPDATE shard SET state=? WHERE run_id=? AND shard=?", batch.ShardParked, s.Ref.Run, s.Ref.Shard); err != nil {
 		return err
 	}
@@ -77,7 +76,7 @@ func (d *DB) park(ctx context.Context, tx *sql.Tx, r store.Run, s store.Shard, d
 
 // stopIfStuck ends a run as stopped_budget when every shard that is not done is
 // parked: nothing is in flight that could free enough.
-func (d *DB) stopIfStuck(ctx context.Context, tx *sql.Tx, r store.Run, dim money.Dimension) error {
+func (d *DB) stopIfStuck(ctx context.Context, tx txn, r store.Run, dim money.Dimension) error {
 	var live, parked int
 	err := tx.QueryRowContext(ctx, `SELECT coalesce(sum(state IN (0,1)),0), coalesce(sum(state=3),0) FROM shard WHERE run_id=?`, r.ID).Scan(&live, &parked)
 	if err != nil || live > 0 || parked == 0 || r.Target != "" || r.State != batch.RunRunning {
@@ -95,7 +94,7 @@ func (d *DB) stopIfStuck(ctx context.Context, tx *sql.Tx, r store.Run, dim money
 
 // TopUp reserves x more for a lease.
 func (d *DB) TopUp(ctx context.Context, ref batch.LeaseRef, x money.Amount) (hit money.Dimension, err error) {
-	err = d.inTx(ctx, "topup", func(ctx context.Context, tx *sql.Tx) error {
+	err = d.inTx(ctx, "topup", func(ctx context.Context, tx txn) error {
 		ls, err := levels(ctx, tx, ref.Run)
 		if err != nil {
 			return err
@@ -138,7 +137,7 @@ const answerSQL = `INSERT INTO answer (scope, key, body, at) VALUES (?,?,?,?) ON
 // Advance is T2, T3 and T5 of many leases in one transaction.
 func (d *DB) Advance(ctx context.Context, ds []store.Delta) ([]error, error) {
 	errs := make([]error, len(ds))
-	err := d.inTx(ctx, "advance", func(ctx context.Context, tx *sql.Tx) error {
+	err := d.inTx(ctx, "advance", func(ctx context.Context, tx txn) error {
 		for i, x := range ds {
 			e := d.advance(ctx, tx, x)
 			if e != nil && !errors.Is(e, batch.ErrFenced) && !errors.Is(e, batch.ErrOverdrawn) {
@@ -151,13 +150,13 @@ func (d *DB) Advance(ctx context.Context, ds []store.Delta) ([]error, error) {
 	return errs, err
 }
 
-func (d *DB) advance(ctx context.Context, tx *sql.Tx, x store.Delta) error {
+func (d *DB) advance(ctx context.Context, tx txn, x store.Delta) error {
 	b, u := x.Book, x.Book.Usage
 	seq := x.Seq
 	if x.Chunk != nil {
 		seq++
 	}
-	n, err := d.exec(ctx, tx, advanceSQL, seq, []byte(b.Done), []byte(b.Started), b.Attempts, b.Lost, encodeTokens(b.ItemTokens),
+	n, err := tx.exec(ctx, advanceSQL, seq, []byte(b.Done), []byte(b.Started), b.Attempts, b.Lost, encodeTokens(b.ItemTokens),
 		b.Open.Tokens, int64(b.Open.Pico), b.Open.Retries, b.Spent.Tokens, int64(b.Spent.Pico), b.Spent.Retries,
 		b.OK, b.Failed, b.Skipped, b.Calls, b.Unknown, u.Input, u.Output, u.Cached, u.CacheWrite, u.Reasoning,
 		x.Ref.Run, x.Ref.Shard, x.Ref.Epoch, x.Starts)
@@ -175,14 +174,14 @@ func (d *DB) advance(ctx context.Context, tx *sql.Tx, x store.Delta) error {
 }
 
 // keep writes what goes with a commit: the chunk, failed items, shared answers.
-func (d *DB) keep(ctx context.Context, tx *sql.Tx, ref batch.LeaseRef, x store.Delta) error {
+func (d *DB) keep(ctx context.Context, tx txn, ref batch.LeaseRef, x store.Delta) error {
 	if x.Chunk != nil {
-		if _, err := d.exec(ctx, tx, chunkSQL, ref.Run, ref.Shard, ref.Epoch, x.Seq, x.Chunk); err != nil {
+		if _, err := tx.exec(ctx, chunkSQL, ref.Run, ref.Shard, ref.Epoch, x.Seq, x.Chunk); err != nil {
 			return err
 		}
 	}
 	for _, f := range x.Failed {
-		if _, err := d.exec(ctx, tx, failureSQL, f.Run, f.Ordinal, f.ID, f.Class, f.Message, f.Attempts); err != nil {
+		if _, err := tx.exec(ctx, failureSQL, f.Run, f.Ordinal, f.ID, f.Class, f.Message, f.Attempts); err != nil {
 			return err
 		}
 	}
@@ -192,7 +191,7 @@ func (d *DB) keep(ctx context.Context, tx *sql.Tx, ref batch.LeaseRef, x store.D
 		}
 	}
 	for _, a := range x.Answers {
-		if _, err := d.exec(ctx, tx, answerSQL, a.Scope, a.Key, a.Body, a.At); err != nil {
+		if _, err := tx.exec(ctx, answerSQL, a.Scope, a.Key, a.Body, a.At); err != nil {
 			return err
 		}
 	}
@@ -201,7 +200,7 @@ func (d *DB) keep(ctx context.Context, tx *sql.Tx, ref batch.LeaseRef, x store.D
 
 // Release hands a lease back.
 func (d *DB) Release(ctx context.Context, ref batch.LeaseRef, notBefore int64, stuck money.Dimension) error {
-	return d.inTx(ctx, "release", func(ctx context.Context, tx *sql.Tx) error {
+	return d.inTx(ctx, "release", func(ctx context.Context, tx txn) error {
 		s, err := shardRow(ctx, tx, ref.Run, ref.Shard)
 		if err != nil {
 			return err
@@ -239,7 +238,7 @@ func (d *DB) Release(ctx context.Context, ref batch.LeaseRef, notBefore int64, s
 
 // closeShard adds a done shard to its run, opens the next one and rings to
 // seal when its stretch is whole.
-func (d *DB) closeShard(ctx context.Context, tx *sql.Tx, r store.Run, s store.Shard, live bool) (store.Run, error) {
+func (d *DB) closeShard(ctx context.Context, tx txn, r store.Run, s store.Shard, live bool) (store.Run, error) {
 	b, u := s.Book, s.Book.Usage
 	if _, err := tx.ExecContext(ctx, `UPDATE run SET closed=closed+1, ok=ok+?, failed=failed+?, skipped=skipped+?, calls=calls+?,
  unknown=unknown+?, u_input=u_input+?, u_output=u_output+?, u_cached=u_cached+?, u_write=u_write+?, u_reasoning=u_reasoning+?
@@ -267,7 +266,7 @@ func (d *DB) closeShard(ctx context.Context, tx *sql.Tx, r store.Run, s store.Sh
 	return r, d.ring(ctx, tx, []batch.Bell{{Kind: batch.BellSeal, Run: r.ID, N: k}})
 }
 
-func (d *DB) afterRelease(ctx context.Context, tx *sql.Tx, r store.Run, s store.Shard, settled batch.Settlement, notBefore int64, stuck money.Dimension, live bool) error {
+func (d *DB) afterRelease(ctx context.Context, tx txn, r store.Run, s store.Shard, settled batch.Settlement, notBefore int64, stuck money.Dimension, live bool) error {
 	if !live {
 		return d.finishIfIdle(ctx, tx, r)
 	}
@@ -288,7 +287,7 @@ func (d *DB) afterRelease(ctx context.Context, tx *sql.Tx, r store.Run, s store.
 }
 
 // unpark opens the parked shards of a run, but for one, and rings for them.
-func (d *DB) unpark(ctx context.Context, tx *sql.Tx, r store.Run, except batch.ShardNo) error {
+func (d *DB) unpark(ctx context.Context, tx txn, r store.Run, except batch.ShardNo) error {
 	ss, err := shards(ctx, tx, "run_id=? AND state=3 AND shard<>?", r.ID, except)
 	if err != nil || len(ss) == 0 {
 		return err
@@ -301,7 +300,7 @@ func (d *DB) unpark(ctx context.Context, tx *sql.Tx, r store.Run, except batch.S
 
 // finishIfIdle rings to finish a run that was told where to end and has no
 // lease left.
-func (d *DB) finishIfIdle(ctx context.Context, tx *sql.Tx, r store.Run) error {
+func (d *DB) finishIfIdle(ctx context.Context, tx txn, r store.Run) error {
 	if r.Target == "" {
 		return nil
 	}
@@ -313,7 +312,7 @@ func (d *DB) finishIfIdle(ctx context.Context, tx *sql.Tx, r store.Run) error {
 }
 
 // openShards opens the next n shards of a run and rings for them.
-func (d *DB) openShards(ctx context.Context, tx *sql.Tx, r store.Run, n int64) error {
+func (d *DB) openShards(ctx context.Context, tx txn, r store.Run, n int64) error {
 	var ss []store.Shard
 	for no := r.Opened; no < min(r.Opened+n, r.Shards()); no++ {
 		_, size := r.Span(batch.ShardNo(no))
@@ -330,7 +329,7 @@ func (d *DB) openShards(ctx context.Context, tx *sql.Tx, r store.Run, n int64) e
 }
 
 // ringShards rings for open shards of a live run and notes when.
-func (d *DB) ringShards(ctx context.Context, tx *sql.Tx, r store.Run, ss []store.Shard) error {
+func (d *DB) ringShards(ctx context.Context, tx txn, r store.Run, ss []store.Shard) error {
 	if len(ss) == 0 || r.State != batch.RunRunning || r.Target != "" {
 		return nil
 	}
@@ -344,16 +343,16 @@ func (d *DB) ringShards(ctx context.Context, tx *sql.Tx, r store.Run, ss []store
 	return d.ring(ctx, tx, bells)
 }
 
-func (d *DB) ringFinish(ctx context.Context, tx *sql.Tx, id batch.RunID) error {
+func (d *DB) ringFinish(ctx context.Context, tx txn, id batch.RunID) error {
 	if _, err := tx.ExecContext(ctx, "UPDATE run SET finish_rung_at=? WHERE run_id=?", d.now(), id); err != nil {
 		return err
 	}
 	return d.ring(ctx, tx, []batch.Bell{{Kind: batch.BellFinish, Run: id}})
 }
 
-func (d *DB) ring(ctx context.Context, tx *sql.Tx, bells []batch.Bell) error {
+func (d *DB) ring(ctx context.Context, tx txn, bells []batch.Bell) error {
 	if d.cfg.Bells == nil {
 		return nil
 	}
-	return d.cfg.Bells.Ring(ctx, tx, bells)
+	return d.cfg.Bells.Ring(ctx, tx.Tx, bells)
 }

@@ -70,7 +70,7 @@ func (d *DB) Segments(ctx context.Context, run batch.RunID) ([]store.Segment, er
 
 // Seal switches the pointer of a stretch.
 func (d *DB) Seal(ctx context.Context, seg store.Segment, throughRow int64) error {
-	return d.inTx(ctx, "seal", func(ctx context.Context, tx *sql.Tx) error {
+	return d.inTx(ctx, "seal", func(ctx context.Context, tx txn) error {
 		r, err := runRow(ctx, tx, seg.Run)
 		if err != nil {
 			return err

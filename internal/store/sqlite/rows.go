@@ -124,7 +124,7 @@ func levels(ctx context.Context, q querier, run batch.RunID) ([]batch.Level, err
 // refused and leaves the transaction to be rolled back by the caller if any
 // earlier level was taken (none is when the caller has asked Fit first).
 // Guard I4: spent + reserved + at_risk + x <= limit, one conditional update each.
-func reserve(ctx context.Context, tx *sql.Tx, ls []batch.Level, x money.Amount) (money.Dimension, error) {
+func reserve(ctx context.Context, tx txn, ls []batch.Level, x money.Amount) (money.Dimension, error) {
 	for _, l := range ls {
 		r, err := tx.ExecContext(ctx, `UPDATE budget SET res_tok=res_tok+?1, res_pico=res_pico+?2, res_retry=res_retry+?3
  WHERE budget_id=?4
@@ -142,7 +142,7 @@ func reserve(ctx context.Context, tx *sql.Tx, ls []batch.Level, x money.Amount) 
 }
 
 // move applies a settlement to every budget of the run.
-func move(ctx context.Context, tx *sql.Tx, run batch.RunID, s batch.Settlement) error {
+func move(ctx context.Context, tx txn, run batch.RunID, s batch.Settlement) error {
 	_, err := tx.ExecContext(ctx, `UPDATE budget SET res_tok=res_tok-?, res_pico=res_pico-?, res_retry=res_retry-?,
  spent_tok=spent_tok+?, spent_pico=spent_pico+?, spent_retry=spent_retry+?,
  risk_tok=risk_tok+?, risk_pico=risk_pico+?, risk_retry=risk_retry+?
@@ -153,7 +153,7 @@ func move(ctx context.Context, tx *sql.Tx, run batch.RunID, s batch.Settlement) 
 }
 
 // writeShard writes a whole row, for the transactions that are not hot.
-func writeShard(ctx context.Context, tx *sql.Tx, s store.Shard, notBefore, rungAt int64) error {
+func writeShard(ctx context.Context, tx txn, s store.Shard, notBefore, rungAt int64) error {
 	b, u := s.Book, s.Book.Usage
 	_, err := tx.ExecContext(ctx, `INSERT INTO shard (run_id, shard, not_before, rung_at, `+shardColumns+`)
  VALUES (?,?,?,?, ?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?)

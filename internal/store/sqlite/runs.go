@@ -15,7 +15,7 @@ import (
 
 // CreateRun stores a run with its budget and opens its first shards.
 func (d *DB) CreateRun(ctx context.Context, r store.Run) error {
-	return d.inTx(ctx, "create run", func(ctx context.Context, tx *sql.Tx) error {
+	return d.inTx(ctx, "create run", func(ctx context.Context, tx txn) error {
 		var key any
 		if r.Key != "" {
 			key = r.Key
@@ -57,11 +57,12 @@ func (d *DB) CreateRun(ctx context.Context, r store.Run) error {
 // Run returns a run with live counts and money.
 func (d *DB) Run(ctx context.Context, id batch.RunID) (store.Run, error) {
 	// One read transaction: counts and money are of one moment.
-	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	plain, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return store.Run{}, d.fail("read run", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // a read has nothing to undo
+	defer plain.Rollback() //nolint:errcheck // a read has nothing to undo
+	tx := txn{plain, d.read.stmts}
 	r, err := runRow(ctx, tx, id)
 	if err != nil {
 		return r, d.fail("read run", err)
@@ -148,7 +149,7 @@ func (d *DB) History(ctx context.Context, job, workDigest string, limit int) ([]
 
 // Transition moves a run along an edge of its machine.
 func (d *DB) Transition(ctx context.Context, id batch.RunID, from []batch.RunState, to batch.RunState, reason string) error {
-	return d.inTx(ctx, "transition", func(ctx context.Context, tx *sql.Tx) error {
+	return d.inTx(ctx, "transition", func(ctx context.Context, tx txn) error {
 		r, err := runRow(ctx, tx, id)
 		if err != nil {
 			return err
@@ -187,7 +188,7 @@ func (d *DB) Transition(ctx context.Context, id batch.RunID, from []batch.RunSta
 }
 
 // goOn opens parked shards, keeps the window full and rings for all that is open.
-func (d *DB) goOn(ctx context.Context, tx *sql.Tx, id batch.RunID) error {
+func (d *DB) goOn(ctx context.Context, tx txn, id batch.RunID) error {
 	if _, err := tx.ExecContext(ctx, "UPDATE shard SET state=0 WHERE run_id=? AND state=3", id); err != nil {
 		return err
 	}
@@ -213,7 +214,7 @@ func (d *DB) goOn(ctx context.Context, tx *sql.Tx, id batch.RunID) error {
 
 // SetTarget asks a live run to stop and says where it will end.
 func (d *DB) SetTarget(ctx context.Context, id batch.RunID, target batch.RunState, reason string) error {
-	return d.inTx(ctx, "set target", func(ctx context.Context, tx *sql.Tx) error {
+	return d.inTx(ctx, "set target", func(ctx context.Context, tx txn) error {
 		r, err := runRow(ctx, tx, id)
 		if err != nil {
 			return err
@@ -231,7 +232,7 @@ func (d *DB) SetTarget(ctx context.Context, id batch.RunID, target batch.RunStat
 
 // SetLimit replaces the run's own limit.
 func (d *DB) SetLimit(ctx context.Context, id batch.RunID, l money.Limit, deadlineAt int64) error {
-	return d.inTx(ctx, "set limit", func(ctx context.Context, tx *sql.Tx) error {
+	return d.inTx(ctx, "set limit", func(ctx context.Context, tx txn) error {
 		r, err := runRow(ctx, tx, id)
 		if err != nil {
 			return err
@@ -252,7 +253,7 @@ func (d *DB) SetLimit(ctx context.Context, id batch.RunID, l money.Limit, deadli
 
 // Reopen makes items pending again.
 func (d *DB) Reopen(ctx context.Context, id batch.RunID, items []batch.Ordinal) error {
-	return d.inTx(ctx, "reopen", func(ctx context.Context, tx *sql.Tx) error {
+	return d.inTx(ctx, "reopen", func(ctx context.Context, tx txn) error {
 		r, err := runRow(ctx, tx, id)
 		if err != nil {
 			return err
@@ -275,7 +276,7 @@ func (d *DB) Reopen(ctx context.Context, id batch.RunID, items []batch.Ordinal) 
 	})
 }
 
-func (d *DB) reopenShard(ctx context.Context, tx *sql.Tx, r store.Run, no batch.ShardNo, is []int) error {
+func (d *DB) reopenShard(ctx context.Context, tx txn, r store.Run, no batch.ShardNo, is []int) error {
 	s, err := shardRow(ctx, tx, r.ID, no)
 	if err != nil && batch.KindOf(err) != batch.NotFound {
 		return err

@@ -53,8 +53,8 @@ type Config struct {
 type DB struct {
 	cfg   Config
 	write *sql.DB
-	read  *sql.DB
-	stmts map[string]*sql.Stmt
+	stmts *statements // of write
+	read  reader
 }
 
 var _ store.Store = (*DB)(nil)
@@ -91,11 +91,12 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Between == nil {
 		cfg.Between = func(string) {}
 	}
-	d := &DB{cfg: cfg, stmts: map[string]*sql.Stmt{}}
-	var err error
-	if d.read, err = Handle(cfg.Path, 4, true); err != nil {
+	d := &DB{cfg: cfg}
+	pool, err := Handle(cfg.Path, 4, true)
+	if err != nil {
 		return nil, d.fail("open", err)
 	}
+	d.read = newReader(pool)
 	if cfg.ReadOnly {
 		if err := d.read.PingContext(ctx); err != nil {
 			return nil, d.fail("open", err)
@@ -105,13 +106,11 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if d.write, err = Handle(cfg.Path, 1, false); err != nil {
 		return nil, d.fail("open", err)
 	}
+	d.stmts = newStatements(d.write)
 	if err := d.checkLibrary(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	if err := d.migrate(ctx); err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	if err := d.prepare(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -119,14 +118,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 // Close closes the pools. A commit under way ends first.
 func (d *DB) Close() error {
-	var errs []error
-	for _, s := range d.stmts {
-		errs = append(errs, s.Close())
-	}
-	for _, p := range []*sql.DB{d.write, d.read} {
-		if p != nil {
-			errs = append(errs, p.Close())
-		}
+	errs := []error{d.read.stmts.close(), d.read.Close()}
+	if d.write != nil {
+		errs = append(errs, d.stmts.close(), d.write.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -151,7 +145,7 @@ func (d *DB) provider() (*goose.Provider, error) {
 	}
 	db := d.write
 	if db == nil {
-		db = d.read
+		db = d.read.DB
 	}
 	return goose.NewProvider(goose.DialectSQLite3, db, dir, goose.WithDisableGlobalRegistry(true))
 }
@@ -177,7 +171,7 @@ const SchemaVersion = 1
 func (d *DB) newer(ctx context.Context) error {
 	db := d.write
 	if db == nil {
-		db = d.read
+		db = d.read.DB
 	}
 	var have int64
 	err := db.QueryRowContext(ctx, "SELECT coalesce(max(version_id),0) FROM goose_db_version WHERE is_applied").Scan(&have)
@@ -212,14 +206,14 @@ func (d *DB) now() int64 { return d.cfg.Now().UnixMicro() }
 
 // inTx runs f in one immediate transaction. A commit outlives the cancellation
 // of the work that produced it: what was paid is recorded.
-func (d *DB) inTx(ctx context.Context, name string, f func(ctx context.Context, tx *sql.Tx) error) error {
+func (d *DB) inTx(ctx context.Context, name string, f func(ctx context.Context, tx txn) error) error {
 	ctx = context.WithoutCancel(ctx)
 	d.cfg.Between("before " + name)
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return d.fail(name, err)
 	}
-	if err := f(ctx, tx); err != nil {
+	if err := f(ctx, txn{tx, d.stmts}); err != nil {
 		if rb := tx.Rollback(); rb != nil && !errors.Is(rb, sql.ErrTxDone) {
 			err = errors.Join(err, rb)
 		}
@@ -230,29 +224,8 @@ func (d *DB) inTx(ctx context.Context, name string, f func(ctx context.Context, 
 		return d.fail(name, err)
 	}
 	d.cfg.Between("after " + name)
+	d.stmts.prepare(ctx)
 	return nil
-}
-
-// prepare prepares the statements of the hot path once. Doing it inside a
-// transaction would wait for the pool's only connection for ever.
-func (d *DB) prepare(ctx context.Context) error {
-	for _, text := range []string{advanceSQL, chunkSQL, failureSQL, answerSQL} {
-		s, err := d.write.PrepareContext(ctx, text)
-		if err != nil {
-			return d.fail("open", err)
-		}
-		d.stmts[text] = s
-	}
-	return nil
-}
-
-// exec runs a prepared statement in tx.
-func (d *DB) exec(ctx context.Context, tx *sql.Tx, text string, args ...any) (int64, error) {
-	r, err := tx.StmtContext(ctx, d.stmts[text]).ExecContext(ctx, args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
 }
 
 // fail gives an error of the database its kind; errors of ours pass.

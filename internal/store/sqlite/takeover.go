@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"slices"
 
@@ -16,7 +15,7 @@ const auditAfter = 5_000_000
 
 // Reap beats, takes over what dead workers held, and audits.
 func (d *DB) Reap(ctx context.Context, worker batch.WorkerID, stale int64, scope []batch.RunID) (taken int, err error) {
-	err = d.inTx(ctx, "reap", func(ctx context.Context, tx *sql.Tx) error {
+	err = d.inTx(ctx, "reap", func(ctx context.Context, tx txn) error {
 		taken = 0
 		now := d.now()
 		if _, err := tx.ExecContext(ctx, `INSERT INTO worker (worker_id, hb) VALUES (?,?) ON CONFLICT DO UPDATE SET hb=excluded.hb`, worker, now); err != nil {
@@ -50,7 +49,7 @@ func (d *DB) Reap(ctx context.Context, worker batch.WorkerID, stale int64, scope
 // takeOver ends a dead holder's lease: its committed spend is settled, the
 // worst case of its calls on the wire is at risk, a record of the unknown
 // attempts is kept, and the epoch grows so that the holder is fenced.
-func (d *DB) takeOver(ctx context.Context, tx *sql.Tx, s store.Shard) error {
+func (d *DB) takeOver(ctx context.Context, tx txn, s store.Shard) error {
 	held := s.Book.Open
 	settled := s.Book.TakeOver()
 	if err := move(ctx, tx, s.Ref.Run, settled); err != nil {
@@ -71,7 +70,7 @@ func (d *DB) takeOver(ctx context.Context, tx *sql.Tx, s store.Shard) error {
 		if err != nil {
 			return err
 		}
-		if _, err := d.exec(ctx, tx, chunkSQL, s.Ref.Run, s.Ref.Shard, s.Ref.Epoch, s.Seq+int64(k), body); err != nil {
+		if _, err := tx.exec(ctx, chunkSQL, s.Ref.Run, s.Ref.Shard, s.Ref.Epoch, s.Seq+int64(k), body); err != nil {
 			return err
 		}
 	}
@@ -84,7 +83,7 @@ func (d *DB) takeOver(ctx context.Context, tx *sql.Tx, s store.Shard) error {
 }
 
 // audit rings again for what is ready and whose bell seems lost.
-func (d *DB) audit(ctx context.Context, tx *sql.Tx, id batch.RunID, now int64, all bool) error {
+func (d *DB) audit(ctx context.Context, tx txn, id batch.RunID, now int64, all bool) error {
 	r, err := runRow(ctx, tx, id)
 	if err != nil || r.State.Ended() {
 		return err
@@ -125,7 +124,7 @@ const lateSeq = 1 << 32
 
 // Late is T4: the truth of a call whose lease was lost, taken once.
 func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
-	err = d.inTx(ctx, "late", func(ctx context.Context, tx *sql.Tx) error {
+	err = d.inTx(ctx, "late", func(ctx context.Context, tx txn) error {
 		kept = false
 		s, err := shardRow(ctx, tx, l.Ref.Run, l.Ref.Shard)
 		if err != nil {
@@ -138,7 +137,7 @@ func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
 		if l.Outcome != nil {
 			chunk = l.Outcome.Chunk
 		}
-		n, err := d.exec(ctx, tx, chunkSQL, l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, lateSeq+int64(l.Index), chunk)
+		n, err := tx.exec(ctx, chunkSQL, l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, lateSeq+int64(l.Index), chunk)
 		if err != nil || n == 0 {
 			return err // it was told before
 		}
@@ -174,7 +173,7 @@ func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
 }
 
 // dropLateOutcome keeps the attempt of a late answer and not its outcome.
-func (d *DB) dropLateOutcome(ctx context.Context, tx *sql.Tx, l store.Late) error {
+func (d *DB) dropLateOutcome(ctx context.Context, tx txn, l store.Late) error {
 	if l.Outcome == nil {
 		return nil
 	}
