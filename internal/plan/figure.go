@@ -74,6 +74,25 @@ func inputTokens(f Facts, n int64) Figure {
 	return Figure{up(mean - z*se), up(mean), up(mean + z*se), worstInput(f, n), Sampled, Estimate}.ordered()
 }
 
+// overItem counts the items of the sample that budget.item_tokens keeps from
+// starting, scaled up to all; nil when there is no such budget or no sample.
+func overItem(f Facts, n int64) *Count {
+	m := int64(len(f.Sample))
+	if f.Budget.ItemTokens < 0 || m == 0 || n == 0 {
+		return nil
+	}
+	over := 0.0
+	for _, s := range f.Sample {
+		if satAdd(s.InputBound, f.MaxOutputTokens) > f.Budget.ItemTokens {
+			over++
+		}
+	}
+	if m >= n {
+		return &Count{int64(over), Exact}
+	}
+	return &Count{up(over / float64(m) * float64(n)), Sampled}
+}
+
 // scaled returns the expected sum of input tokens of n items and its standard
 // error.
 func scaled(f Facts, n int64) (mean, se float64) {

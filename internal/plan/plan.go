@@ -137,14 +137,17 @@ type Fit struct {
 
 // Plan is the answer.
 type Plan struct {
-	Provider     string  `json:"provider,omitempty"`
-	Model        string  `json:"model,omitempty"`
-	Items        Count   `json:"items"`
-	ToCall       Count   `json:"to_call"`
-	Duplicates   Count   `json:"duplicates"`
-	CacheHits    Count   `json:"cache_hits"`
-	Bad          Count   `json:"bad"`
-	Done         Count   `json:"done"`
+	Provider   string `json:"provider,omitempty"`
+	Model      string `json:"model,omitempty"`
+	Items      Count  `json:"items"`
+	ToCall     Count  `json:"to_call"`
+	Duplicates Count  `json:"duplicates"`
+	CacheHits  Count  `json:"cache_hits"`
+	Bad        Count  `json:"bad"`
+	Done       Count  `json:"done"`
+	// OverItem is how many items cannot start a call at all, since their bound
+	// and max_output_tokens together pass budget.item_tokens.
+	OverItem     *Count  `json:"over_item_tokens,omitempty"`
 	SampleSize   int64   `json:"sample_size"`
 	Input        Figure  `json:"input_tokens"`
 	Output       Figure  `json:"output_tokens"`
@@ -172,6 +175,7 @@ func Make(f Facts) (Plan, error) {
 		Items: exact(f.Items), ToCall: exact(toCall), Duplicates: exact(f.Followers), CacheHits: exact(f.CacheHits),
 		Bad: exact(f.Bad), Done: exact(f.Done), SampleSize: int64(len(f.Sample)), PriceVersion: f.PriceVersion,
 	}
+	p.OverItem = overItem(f, toCall)
 	p.Input = inputTokens(f, toCall)
 	p.Output = outputTokens(f, toCall)
 	p.Total = sum(p.Input, p.Output)

@@ -210,6 +210,22 @@ func TestDecide(t *testing.T) {
 	refused(f, false, "", "", "") // nothing to call needs no price
 }
 
+func TestItemBudget(t *testing.T) {
+	t.Parallel()
+	f := Facts{Items: 4, Sample: []SampleItem{{1, 5, true, 10, 0}, {1, 5, true, 20, 0}}, MaxOutputTokens: 10, Budget: none}
+	if o := mustMake(t, f).OverItem; o != nil {
+		t.Errorf("no budget: %+v", o)
+	}
+	f.Budget.ItemTokens = 29
+	if o := mustMake(t, f).OverItem; o == nil || *o != (Count{2, Sampled}) {
+		t.Errorf("%+v", o)
+	}
+	f.Items, f.Budget.ItemTokens = 2, 30
+	if o := mustMake(t, f).OverItem; o == nil || *o != (Count{0, Exact}) {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestMakeRefusesWhatCannotBe(t *testing.T) {
 	t.Parallel()
 	if _, err := Make(Facts{Items: 3, Done: 4, Budget: none}); batch.KindOf(err) != batch.Internal {
@@ -275,6 +291,7 @@ func drawFacts(t *rapid.T) Facts {
 	}
 	f.Pacing = spec.Pacing{RPM: n("rpm", 0, 1000), TPM: n("tpm", 0, 100_000), MaxConcurrency: int(n("lanes", 0, 64))}
 	f.Budget = none
+	f.Budget.ItemTokens = n("item", -1, 20_000)
 	f.Committed.Tokens = n("committed", 0, 1000)
 	return f
 }

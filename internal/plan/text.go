@@ -40,6 +40,10 @@ func (p Plan) WriteText(w io.Writer) error {
 		}
 		line("  %-7s%12s%12s%12s%12s  %s, %s", "time", "", clock(p.Time.P50), clock(p.Time.P90), "", p.Time.Accuracy, p.Time.BoundBy)
 	}
+	if o := p.OverItem; o != nil && o.N > 0 {
+		line("")
+		line("  budget.item_tokens keeps %s items from starting (%s)", short(o.N), o.Accuracy)
+	}
 	for i, x := range p.Fits {
 		if i == 0 {
 			line("")
