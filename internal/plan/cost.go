@@ -108,7 +108,7 @@ func largestBound(f Facts) int64 {
 
 // fit compares the plan with the budgets that are set.
 func (p *Plan) fit(f Facts) error {
-	p.needsPrice, p.usdRef = f.Budget.Pico >= 0 && f.Price == nil && p.ToCall.N > 0, f.USDRef
+	p.NeedsPrice, p.USDRef = f.Budget.Pico >= 0 && f.Price == nil && p.ToCall.N > 0, f.USDRef
 	if f.Budget.Tokens >= 0 {
 		least := p.Total.P50
 		if p.Output.Accuracy == Estimate {
@@ -158,8 +158,8 @@ func (p *Plan) compare(name, ref string, limit, committed, least int64, fig Figu
 // allowPartial accepts a run of which only a part fits, but not of which
 // nothing does. A budget in US dollars without a price is Kind Invalid.
 func Decide(p Plan, allowPartial bool) error {
-	if p.needsPrice {
-		return &batch.Error{Kind: batch.Invalid, Ref: p.usdRef, Msg: fmt.Sprintf("no price is known for %s/%s, so budget.usd cannot be held", p.Provider, p.Model),
+	if p.NeedsPrice {
+		return &batch.Error{Kind: batch.Invalid, Ref: p.USDRef, Msg: fmt.Sprintf("no price is known for %s/%s, so budget.usd cannot be held", p.Provider, p.Model),
 			Hint: "give task.price, or add the model to prices.yaml"}
 	}
 	for _, x := range p.Fits {

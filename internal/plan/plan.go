@@ -158,8 +158,9 @@ type Plan struct {
 	Time         Time    `json:"time"`
 	Fits         []Fit   `json:"budgets,omitempty"`
 
-	needsPrice bool // budget.usd is set and there is no price
-	usdRef     string
+	// NeedsPrice says that budget.usd is set, at USDRef, and no price is known.
+	NeedsPrice bool   `json:"needs_price,omitempty"`
+	USDRef     string `json:"usd_ref,omitempty"`
 }
 
 // Make makes the plan. An error is a fault of the caller (counts that cannot

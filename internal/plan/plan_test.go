@@ -354,7 +354,6 @@ func TestProperties(t *testing.T) {
 		if err := json.Unmarshal(raw, &back); err != nil {
 			t.Fatal(err)
 		}
-		back.needsPrice, back.usdRef = p.needsPrice, p.usdRef
 		if !reflect.DeepEqual(p, back) {
 			t.Fatalf("JSON does not come back: %s", raw)
 		}
