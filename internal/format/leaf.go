@@ -137,7 +137,9 @@ func timestamp(unit layout.TimeUnit, utc bool) encoder {
 	if utc {
 		form += "Z"
 	}
-	return func(dst []byte, v *parquet.Value) ([]byte, error) { return appendTime(dst, since(unit, v.Int64()), form) }
+	return func(dst []byte, v *parquet.Value) ([]byte, error) {
+		return appendTime(dst, since(unit, v.Int64()), form)
+	}
 }
 
 // since is n units after 1970, without overflow.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"hash"
 	"io"
 
@@ -24,7 +23,6 @@ type inputFile struct {
 	raw     io.ReadCloser
 	hashed  *hashed
 	plain   *format.Plain
-	extra   []io.Closer
 	drafts  []*blob.Draft
 	reader  format.Reader
 	inPlace bool
@@ -51,6 +49,9 @@ const maxPlain = 1 << 40
 
 // open finds the format and makes the reader.
 func (in *inputFile) open(ctx context.Context, cfg *Config) (err error) {
+	if in.file, err = in.file.Pin(ctx); err != nil {
+		return err
+	}
 	facts := in.file.Facts
 	in.meta = Source{URI: in.file.URI, Size: facts.Size, ModTime: facts.ModTime, ETag: facts.ETag, Version: facts.Version}
 	if in.raw, err = in.file.Open(ctx); err != nil {
@@ -142,9 +143,6 @@ func (in *inputFile) close() error {
 	}
 	if in.raw != nil {
 		err = in.raw.Close()
-	}
-	for _, c := range in.extra {
-		err = errors.Join(err, c.Close())
 	}
 	for _, d := range in.drafts {
 		d.Discard()

@@ -59,6 +59,9 @@ func writeError(name string, err error) error {
 		Hint: "make room on the disk of the data directory, then run again"}
 }
 
+// digestHead begins the digest, so that no other hash can be taken for it.
+const digestHead = "batchwright manifest 1\n"
+
 // listWriter writes the index and the heap and adds up what the header says.
 type listWriter struct {
 	index, heap *output
@@ -81,7 +84,7 @@ func newListWriter(dir *blob.Dir) (*listWriter, error) {
 		return nil, err
 	}
 	w := &listWriter{index: index, heap: heap, digest: sha256.New(), table: castagnoli()}
-	w.digest.Write([]byte("batchwright manifest 1\n"))
+	w.digest.Write([]byte(digestHead))
 	return w, nil
 }
 

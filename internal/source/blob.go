@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"path"
 	"strings"
 
 	"github.com/batchwright/batchwright/internal/batch"
@@ -11,26 +12,16 @@ import (
 
 // expandBlob lists one object, a glob of keys, or all objects under a prefix.
 func expandBlob(ctx context.Context, in Input) (files []File, err error) {
-	uri, query := in.URI, ""
-	if i := strings.LastIndexByte(uri, '?'); i >= 0 && !strings.Contains(uri[i:], "/*") && strings.Contains(uri[i:], "=") {
-		uri, query = uri[:i], uri[i:]
-	}
-	base, pattern := uri, ""
-	if hasMeta(uri) {
-		// A "?" of a glob must not be taken for the query of the URI.
-		base = staticPart(uri) + "/"
-		pattern = strings.TrimPrefix(uri, base)
-	}
-	b, key, err := in.Blobs.Open(ctx, base+query)
+	b, key, err := in.Blobs.Open(ctx, in.URI)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	root := strings.TrimSuffix(base, key)
+	at, _ := blob.Split(in.URI)
 	file := func(a blob.Attrs) File {
-		return File{URI: root + a.Key + query, Facts: blobFacts(a), blobs: in.Blobs}
+		return File{URI: at.At(a.Key), Facts: blobFacts(a), blobs: in.Blobs}
 	}
-	if pattern == "" && key != "" && !strings.HasSuffix(key, "/") {
+	if key != "" && !strings.HasSuffix(key, "/") {
 		a, err := b.Stat(ctx, key)
 		if err == nil {
 			return []File{file(a)}, nil
@@ -38,17 +29,26 @@ func expandBlob(ctx context.Context, in Input) (files []File, err error) {
 		if batch.KindOf(err) != batch.NotFound {
 			return nil, err
 		}
-		key += "/"
 	}
-	if pattern == "" {
-		pattern = "**"
+	prefix, pattern := strings.TrimSuffix(key, "/"), "**"
+	if hasMeta(key) {
+		if prefix = staticPart(key); prefix == "." {
+			prefix = ""
+		}
+		pattern = strings.TrimPrefix(strings.TrimPrefix(key, prefix), "/")
+		if _, err := path.Match(strings.ReplaceAll(pattern, "**", "*"), ""); err != nil {
+			return nil, badGlob(blob.Redact(in.URI))
+		}
+	}
+	if prefix != "" {
+		prefix += "/"
 	}
 	elements := strings.Split(pattern, "/")
-	for a, err := range b.List(ctx, key, "") {
+	for a, err := range b.List(ctx, prefix, "") {
 		if err != nil {
 			return nil, err
 		}
-		if strings.HasSuffix(a.Key, "/") || !match(elements, strings.Split(strings.TrimPrefix(a.Key, key), "/")) {
+		if strings.HasSuffix(a.Key, "/") || !match(elements, strings.Split(strings.TrimPrefix(a.Key, prefix), "/")) {
 			continue
 		}
 		files = append(files, file(a))
@@ -57,4 +57,8 @@ func expandBlob(ctx context.Context, in Input) (files []File, err error) {
 		return nil, noFiles(in.URI, "no such object, and none below it")
 	}
 	return files, nil
+}
+
+func badGlob(uri string) error {
+	return &batch.Error{Kind: batch.Invalid, Op: "read input", Ref: uri, Msg: "the glob is malformed", Hint: "close every [ with a ]"}
 }

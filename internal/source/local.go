@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
 )
 
@@ -63,9 +62,11 @@ func walkLocal(ctx context.Context, root, pattern, uri string) ([]File, error) {
 	elements := strings.Split(pattern, "/")
 	for _, e := range elements {
 		if _, err := path.Match(e, ""); err != nil {
-			return nil, &batch.Error{Kind: batch.Invalid, Op: "read input", Ref: uri, Msg: "the glob is malformed",
-				Hint: "close every [ with a ]"}
+			return nil, badGlob(uri)
 		}
+	}
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real // the walk does not follow links, not even its own root
 	}
 	var files []File
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {

@@ -90,13 +90,16 @@ func Reopen(uri string, facts Facts, blobs *blob.Registry) File {
 func (f File) Open(ctx context.Context) (io.ReadCloser, error) {
 	switch {
 	case f.stdin != nil:
-		return io.NopCloser(f.stdin), nil
+		return io.NopCloser(untilDone(ctx, f.stdin)), nil
 	case f.URI == Stdin:
 		return nil, &batch.Error{Kind: batch.Invalid, Op: "read input", Ref: Stdin, Msg: "a standard input can be read only once"}
 	case blob.IsLocal(f.URI):
 		file, err := os.Open(f.URI)
 		if err != nil {
 			return nil, localError(f.URI, err)
+		}
+		if f.Path == "" {
+			return &section{untilDone(ctx, file), file}, nil
 		}
 		return file, nil
 	}
@@ -152,6 +155,17 @@ func (f File) Stat(ctx context.Context) (Facts, error) {
 	}
 	a, err := b.Stat(ctx, key)
 	return blobFacts(a), errors.Join(err, b.Close())
+}
+
+// Pin returns the file with the facts it has now, when those it has cannot tell
+// two versions apart: a listing of a cloud store gives no tags.
+func (f File) Pin(ctx context.Context) (File, error) {
+	if f.URI == Stdin || blob.IsLocal(f.URI) || f.Facts.ETag != "" {
+		return f, nil
+	}
+	facts, err := f.Stat(ctx)
+	f.Facts = facts
+	return f, err
 }
 
 func localFacts(st os.FileInfo) Facts {
