@@ -61,6 +61,7 @@ type Session struct {
 	App *app.App
 	Dir *datadir.Dir
 
+	store   *sqlite.DB
 	closers []func(context.Context) error
 }
 
@@ -145,6 +146,7 @@ func (s *Session) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	s.store = st
 	s.onClose(func(context.Context) error { return st.Close() })
 	cold := blob.Local(s.Dir.Root())
 	s.onClose(func(context.Context) error { return cold.Close() })

@@ -164,6 +164,10 @@ func (d *DB) migrate(ctx context.Context) error {
 	return nil
 }
 
+// libraryVersion is the SQLite that the pinned driver is made of; a test holds
+// it to what the driver says.
+const libraryVersion = "3.54.1"
+
 // SchemaVersion is the newest migration this binary knows.
 const SchemaVersion = 1
 

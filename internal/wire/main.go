@@ -1,0 +1,118 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/cli"
+	"github.com/batchwright/batchwright/internal/prices"
+	"github.com/batchwright/batchwright/internal/simulator"
+	"github.com/batchwright/batchwright/internal/store/sqlite"
+	"github.com/batchwright/batchwright/internal/version"
+)
+
+// Main is the program: it gives the command line the outside world, and
+// returns the exit code.
+func Main() int {
+	return cli.Main(context.Background(), cli.System{
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		StdinTTY: columns(os.Stdin) > 0, StdoutTTY: columns(os.Stdout) > 0, StderrTTY: columns(os.Stderr) > 0,
+		Width:  func() int { return columns(os.Stderr) },
+		Getenv: os.Getenv, Environ: os.Environ, ReadFile: os.ReadFile, Executable: os.Executable, Now: time.Now,
+		Signals: signals, Open: openForCLI, Simulate: simulate, Version: versions(),
+	})
+}
+
+// columns is the width of the terminal behind f, 0 when there is none.
+func columns(f *os.File) int {
+	ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return max(int(ws.Col), 1)
+}
+
+func signals(which ...os.Signal) (<-chan os.Signal, func()) {
+	c := make(chan os.Signal, 4)
+	signal.Notify(c, which...)
+	return c, func() { signal.Stop(c) }
+}
+
+func versions() cli.Version {
+	b := version.Current()
+	v := cli.Version{Version: b.Version, Commit: b.Commit, Date: b.Date, Modified: b.Modified, Go: runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH, SQLite: sqlite.LibraryVersion()}
+	if t, err := prices.Load(nil); err == nil {
+		v.Prices = t.Version()
+	}
+	return v
+}
+
+func openForCLI(ctx context.Context, o cli.OpenOptions) (*cli.Session, error) {
+	mode := map[cli.Mode]Mode{cli.ModeRead: Read, cli.ModeWrite: Write, cli.ModeWork: Work}[o.Mode]
+	s, err := Open(ctx, Options{DataDir: o.DataDir, Mode: mode, Command: o.Command, Version: version.Current().Version,
+		Stdin: os.Stdin, Stderr: o.Log, Verbose: o.Verbose})
+	if err != nil {
+		return nil, err
+	}
+	return &cli.Session{App: s.App, Close: s.Close, DB: s.upkeep(o.Mode)}, nil
+}
+
+// upkeep is what can be done to the store in a mode.
+func (s *Session) upkeep(m cli.Mode) cli.DB {
+	db := cli.DB{Path: s.Dir.DB(), Backup: s.store.Backup, Check: s.store.Check}
+	if m != cli.ModeRead {
+		db.Vacuum = s.store.Vacuum
+	}
+	return db
+}
+
+// simulate serves the provider simulator until ctx ends.
+func simulate(ctx context.Context, o cli.SimulateOptions) (err error) {
+	knobs, err := simulator.ParseKnobs(simulator.DefaultKnobs(), o.Knobs)
+	if err != nil {
+		return err
+	}
+	var bill io.Writer
+	if o.Bill != "" {
+		f, err := simulator.OpenBill(o.Bill)
+		if err != nil {
+			return &batch.Error{Kind: batch.Usage, Op: "simulate", Ref: o.Bill, Err: err}
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		bill = f
+	}
+	l, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return &batch.Error{Kind: batch.Config, Op: "simulate", Ref: o.Listen, Msg: "cannot listen there", Err: err}
+	}
+	s := &http.Server{Handler: simulator.New(simulator.Config{Knobs: knobs, Key: o.Key, Models: o.Models, Bill: bill, Now: time.Now}),
+		ReadHeaderTimeout: 10 * time.Second}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	if o.Ready != nil {
+		o.Ready(l.Addr().String())
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
