@@ -3,7 +3,6 @@ package spec
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -155,18 +154,18 @@ func (p *parser) texts(k *key, path string, n *yaml.Node) (value, bool) {
 		return value{}, false
 	}
 	var out []string
-	ok := true
+	seen, ok := map[string]bool{}, true
 	for i, el := range nodes {
 		at := path
 		if n.Kind == yaml.SequenceNode {
 			at = fmt.Sprintf("%s[%d]", path, i)
 		}
 		s, good := p.element(k, at, el)
-		if good && slices.Contains(out, s) {
+		if good && seen[s] {
 			p.add(el, codeDuplicate, at, fmt.Sprintf("%s: %s stands in the list twice", at, p.quote(el)), "delete one of the two")
 			good = false
 		}
-		ok = ok && good
+		seen[s], ok = true, ok && good
 		out = append(out, s)
 	}
 	return value{texts: out}, ok

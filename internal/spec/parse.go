@@ -74,6 +74,7 @@ type parser struct {
 	at      map[string]place // by canonical key path, list elements with their index
 	given   map[string]value // values that were read without an error, by canonical path
 	found   Diagnostics
+	dropped int // findings beyond those that are kept
 	secrets secrets
 }
 
@@ -86,6 +87,10 @@ func (p *parser) add(n *yaml.Node, code Code, key, msg, hint string) {
 }
 
 func (p *parser) addAt(line, col int, code Code, key, msg, hint string) {
+	if len(p.found) >= 4*maxFindings {
+		p.dropped++
+		return
+	}
 	sev := Error
 	if strings.HasPrefix(string(code), "E14") {
 		sev = Warning
@@ -99,7 +104,7 @@ func (p *parser) finish() Diagnostics {
 	ds := p.found
 	ds.sort()
 	ds = slices.CompactFunc(ds, func(a, b Diagnostic) bool { return a == b })
-	if more := len(ds) - maxFindings; more > 0 {
+	if more := len(ds) + p.dropped - maxFindings; more > 0 {
 		last := ds[maxFindings-1]
 		ds = append(ds[:maxFindings:maxFindings], Diagnostic{File: p.file, Line: last.Line, Col: last.Col, Code: codeTooMany, Severity: Error,
 			Message: fmt.Sprintf("%d more findings are not shown", more), Hint: "correct those above first"})

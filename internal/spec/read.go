@@ -52,7 +52,7 @@ func (p *parser) read() *yaml.Node {
 		return nil
 	}
 	root := doc.Content[0]
-	p.findSecrets(root, "", "")
+	p.findSecrets(root, "", false)
 	p.secrets.seal()
 	if !p.walk(root, 1) {
 		return nil

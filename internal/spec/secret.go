@@ -10,7 +10,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-const masked = "***"
+const (
+	masked      = "***"
+	longestName = 100 // of a key whose name is looked at
+	shortest    = 7   // text that can hold a secret by its form
+)
 
 // keyForms are what keys of well-known services look like.
 var keyForms = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])(?:` + strings.Join([]string{
@@ -68,6 +72,9 @@ func (s *secrets) seal() {
 
 // mask replaces every known and every likely secret in s.
 func (s *secrets) mask(text string) string {
+	if s.known == nil && len(text) < shortest {
+		return text
+	}
 	if s.known != nil {
 		text = s.known.Replace(text)
 	}
@@ -107,21 +114,21 @@ func maskGroups(form *regexp.Regexp, text string) string {
 }
 
 // findSecrets walks all scalars, keys too, before anything else looks at them.
-// name is the key that the node is the value of.
-func (p *parser) findSecrets(n *yaml.Node, path, name string) {
+// telling says that the node's key is named as keys of secrets are.
+func (p *parser) findSecrets(n *yaml.Node, path string, telling bool) {
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			kn := n.Content[i]
-			p.findSecrets(kn, path, "")
-			p.findSecrets(n.Content[i+1], below(path, kn), kn.Value)
+			p.findSecrets(kn, path, false)
+			p.findSecrets(n.Content[i+1], below(path, kn), tellingName(kn.Value))
 		}
 	case yaml.SequenceNode:
 		for _, c := range n.Content {
-			p.findSecrets(c, path, name)
+			p.findSecrets(c, path, telling)
 		}
 	case yaml.ScalarNode:
-		if why := secretWhy(strings.TrimPrefix(path, "job."), name, n); why != "" {
+		if why := secretWhy(strings.TrimPrefix(path, "job."), telling, n); why != "" {
 			p.secrets.keep(n)
 			p.add(n, codeSecret, path, fmt.Sprintf("%s: %s; a spec holds no secrets", p.secretPath(path), why), secretHint(path))
 		}
@@ -142,8 +149,14 @@ func secretHint(path string) string {
 	return "withdraw the key if the file was shared, put it into the environment and write api_key: env:NAME, or api_key: file:PATH"
 }
 
+// tellingName reports whether values under a key of this name are secrets.
+func tellingName(name string) bool {
+	name = name[:min(len(name), longestName)]
+	return secretName.MatchString(name) && !harmless.MatchString(name)
+}
+
 // secretWhy says why a scalar looks like a secret, or "".
-func secretWhy(path, name string, n *yaml.Node) string {
+func secretWhy(path string, telling bool, n *yaml.Node) string {
 	v := strings.TrimSpace(n.Value)
 	switch {
 	case v == "" || n.Tag == "!!null":
@@ -157,7 +170,7 @@ func secretWhy(path, name string, n *yaml.Node) string {
 		if !reference.MatchString(v) {
 			return "the value is not a reference, so it may be the key itself"
 		}
-	case reference.MatchString(v) || harmless.MatchString(name) || !secretName.MatchString(name):
+	case !telling || reference.MatchString(v):
 	case strings.HasPrefix(path, "task.headers."):
 		return "a header that carries a secret"
 	case looksRandom(v):

@@ -101,10 +101,12 @@ func inputURI(k *key, s string, p *parser) (Code, string, string) {
 }
 
 func outputURI(k *key, s string, p *parser) (Code, string, string) {
-	for _, ph := range uriPlace.FindAllString(s, -1) {
-		if ph != "{run_id}" && ph != "{job}" {
-			return codeURI, p.show(ph) + " is not a placeholder", "use {run_id} and {job}"
-		}
+	rest := strings.NewReplacer("{run_id}", "", "{job}", "").Replace(s)
+	if ph := uriPlace.FindString(rest); ph != "" {
+		return codeURI, p.show(ph) + " is not a placeholder", "use {run_id} and {job}"
+	}
+	if strings.ContainsAny(rest, "{}") {
+		return codeURI, "has a brace that belongs to no placeholder", "use {run_id} and {job}"
 	}
 	if s == "-" {
 		return codeURI, "results are several files; they cannot go to standard output", "name a folder; `batchwright results` prints results"

@@ -134,7 +134,7 @@ func below(path string, kn *yaml.Node) string {
 
 // quote shows a node's value in a message, unless it may be a secret.
 func (p *parser) quote(n *yaml.Node) string {
-	if p.secrets.nodes[n] {
+	if p.secrets.nodes[n] || p.dropped > 0 {
 		return "the value"
 	}
 	return p.show(n.Value)
@@ -195,8 +195,8 @@ func editDistance(a, b string) int {
 // likely meant.
 func (p *parser) unknownKey(kn *yaml.Node, table string) {
 	name := kn.Value
-	if len(p.found) > 4*maxFindings { // only counted: they are too many to be shown
-		p.add(kn, codeUnknownKey, "", "unknown key", "")
+	if p.dropped > 0 { // only counted: they are too many to be shown
+		p.add(kn, codeUnknownKey, "", "", "")
 		return
 	}
 	where, place := "at top level", "the top level"
