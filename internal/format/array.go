@@ -82,8 +82,8 @@ func (a *array) Next(b *Block) error {
 			return readError(a.o.Name, a.end)
 		}
 		c.data = b.data
-		if err := a.cut(b, &c); err != nil {
-			return err
+		if err := a.cut(b, &c); err != nil && len(b.rows) == 0 {
+			return err // else it is met again when these rows are read
 		}
 		a.carry = append(a.carry[:0], b.data[c.i:]...)
 		a.off, a.line, a.col = b.off+int64(c.i), c.line, c.col

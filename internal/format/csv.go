@@ -195,9 +195,9 @@ func (c *records) Next(b *Block) error {
 		switch {
 		case c.end == io.EOF && len(b.data) == 0:
 			return io.EOF
-		case c.end == io.EOF && done < len(b.data):
-			return c.unterminated(b.data, done)
-		case done > 0:
+		case c.end == io.EOF && done == 0:
+			return c.unterminated(b.data, 0)
+		case done > 0: // what cannot be cut is told of when these rows are read
 			c.carry = append(c.carry[:0], b.data[done:]...)
 			b.data = b.data[:done]
 			c.off += int64(done)

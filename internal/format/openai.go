@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -46,9 +47,15 @@ func text(value []byte, ok bool) (string, bool) {
 	return unquote(value[1 : len(value)-1]), true
 }
 
-// Text is the content of a valid JSON string, quotes included in value; false
-// for any other value.
-func Text(value []byte) (string, bool) { return text(value, true) }
+// AppendText appends the content of a valid JSON string, whose quotes value
+// includes. It is not for other values.
+func AppendText(dst, value []byte) []byte {
+	inside := value[1 : len(value)-1]
+	if bytes.IndexByte(inside, '\\') < 0 {
+		return append(dst, inside...)
+	}
+	return append(dst, unquote(inside)...)
+}
 
 // unquote decodes the inside of a valid JSON string.
 func unquote(b []byte) string {

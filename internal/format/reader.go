@@ -27,7 +27,7 @@ const (
 const MaxRow = 32 << 20
 
 // blockSize is how much of a stream one block holds when rows are small.
-const blockSize = 512 << 10
+const blockSize = 256 << 10
 
 // Options say how a stream is to be read.
 type Options struct {

@@ -91,7 +91,7 @@ type builder struct {
 }
 
 // sortMemory is what one sorter holds before it writes to disk.
-const sortMemory = 8 << 20
+const sortMemory = 4 << 20
 
 func (b *builder) build(ctx context.Context, files []source.File) (err error) {
 	if b.list, err = newListWriter(b.dir); err != nil {
@@ -186,7 +186,6 @@ func (b *builder) item(j *job, d *draftItem, src int) error {
 		id = fmt.Appendf(nil, "bad-%d", e.Ordinal)
 		hash = hashID(id)
 	}
-	e.ID = string(id)
 	if d.bad != nil {
 		e.Bad = message(d.bad.Msg)
 		e.Size = 0
@@ -208,7 +207,7 @@ func (b *builder) item(j *job, d *draftItem, src int) error {
 			return writeError("keys", err)
 		}
 	}
-	return b.list.add(&e)
+	return b.list.add(&e, id)
 }
 
 // copyBody puts the payload into the manifest's own payload file.

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -31,6 +32,7 @@ type linker struct {
 	renamed *sorter // (hash, number, payload hash and id) of ids that were numbered
 	lateBad bitmap  // made bad here; a leader must be good
 	ids     *output
+	rec     [idSize]byte
 }
 
 // link settles ids and leaders and returns the table of ids, sorted by hash.
@@ -75,27 +77,46 @@ func (b bitmap) has(o uint64) bool { return b != nil && b[o/64]>>(o%64)&1 == 1 }
 
 // known is an id that a group of equal hashes has had.
 type known struct {
-	id    string
+	id    []byte
 	first uint64
 	n     int
 }
 
+// hashGroup is the ids of one hash; there is seldom more than one.
+type hashGroup struct {
+	hash uint64
+	ids  []known
+}
+
+// find returns what is known of the id, and notes it when it is new.
+func (g *hashGroup) find(hash, o uint64, id []byte) (k *known, isNew bool) {
+	if hash != g.hash {
+		g.hash, g.ids = hash, g.ids[:0]
+	}
+	for i := range g.ids {
+		if bytes.Equal(g.ids[i].id, id) {
+			g.ids[i].n++
+			return &g.ids[i], false
+		}
+	}
+	if n := len(g.ids); n < cap(g.ids) {
+		g.ids = g.ids[:n+1]
+	} else {
+		g.ids = append(g.ids, known{})
+	}
+	k = &g.ids[len(g.ids)-1]
+	*k = known{append(k.id[:0], id...), o, 1}
+	return k, true
+}
+
 // linkIDs walks the ids sorted by hash, so that equal ones are neighbours.
 func (l *linker) linkIDs() error {
-	var group []known
-	var last uint64
+	var g hashGroup
 	return l.b.ids.each(func(hash, o uint64, tail []byte) error {
-		if hash != last {
-			group, last = group[:0], hash
+		k, isNew := g.find(hash, o, tail[9:])
+		if !isNew {
+			return l.duplicate(k, o, tail)
 		}
-		id := tail[9:]
-		for i := range group {
-			if group[i].id == string(id) {
-				group[i].n++
-				return l.duplicate(&group[i], o, tail)
-			}
-		}
-		group = append(group, known{string(id), o, 1})
 		return l.writeID(hash, o, tail[1:9])
 	})
 }
@@ -105,11 +126,10 @@ func (l *linker) linkIDs() error {
 const idSize = 24
 
 func (l *linker) writeID(hash, o uint64, payload []byte) error {
-	var rec [idSize]byte
-	binary.BigEndian.PutUint64(rec[:], hash)
-	binary.BigEndian.PutUint64(rec[8:], o)
-	copy(rec[16:], payload)
-	_, err := l.ids.Write(rec[:])
+	binary.BigEndian.PutUint64(l.rec[:], hash)
+	binary.BigEndian.PutUint64(l.rec[8:], o)
+	copy(l.rec[16:], payload)
+	_, err := l.ids.Write(l.rec[:])
 	return writeError(idsFile, err)
 }
 
@@ -165,29 +185,21 @@ func (l *linker) rename(o uint64, id string, payload []byte) error {
 // linkRequests walks the requests sorted by hash. Equal hashes are equal
 // requests: they are SHA-256.
 func (l *linker) linkRequests() error {
-	var group []known
-	var last uint64
+	var g hashGroup
 	return l.b.keys.each(func(hash, o uint64, tail []byte) error {
 		if l.lateBad.has(o) {
 			return nil
 		}
-		if hash != last {
-			group, last = group[:0], hash
+		k, isNew := g.find(hash, o, tail)
+		if isNew {
+			return nil
 		}
-		for i := range group {
-			k := &group[i]
-			if k.id != string(tail) {
-				continue
+		if k.n == 2 {
+			if err := l.changes.add(k.first, changeLeads, nil); err != nil {
+				return err
 			}
-			if k.n++; k.n == 2 {
-				if err := l.changes.add(k.first, changeLeads, nil); err != nil {
-					return err
-				}
-			}
-			return l.changes.add(o, changeLeader, binary.BigEndian.AppendUint64(nil, k.first))
 		}
-		group = append(group, known{string(tail), o, 1})
-		return nil
+		return l.changes.add(o, changeLeader, binary.BigEndian.AppendUint64(nil, k.first))
 	})
 }
 
@@ -255,7 +267,7 @@ func (r *reviser) copyTo(o batch.Ordinal) error {
 		}
 		n := min(int64(len(r.page)), int64(o-r.next))
 		for i := range r.page[:n] {
-			if err := r.out.add(&r.page[i]); err != nil {
+			if err := r.out.add(&r.page[i], []byte(r.page[i].ID)); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -168,4 +169,25 @@ func BenchmarkBuildJSONL(b *testing.B) {
 		}
 		_ = m.Close()
 	}
+}
+
+// BenchmarkBuildManySmallRows reports the most memory that a build of a million
+// short rows holds.
+func BenchmarkBuildManySmallRows(b *testing.B) {
+	const rows = 1_000_000
+	var peak uint64
+	for b.Loop() {
+		in := &generator{rows: rows, each: func() {
+			var s runtime.MemStats
+			runtime.ReadMemStats(&s)
+			peak = max(peak, s.HeapInuse)
+		}}
+		m, _, err := Build(b.Context(), Config{URI: "-", ID: "id", KeyFields: []string{"text"}, Stdin: in}, filepath.Join(b.TempDir(), "m"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = m.Close()
+	}
+	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(peak)/(1<<20), "peak-heap-MiB")
 }

@@ -44,8 +44,9 @@ func checksum(table *crc32.Table, ordinal batch.Ordinal, rec, heap []byte) uint3
 	return crc32.Update(sum, table, heap)
 }
 
-// putRecord writes e into rec; its id and message are heap, at heapAt.
-func putRecord(rec []byte, table *crc32.Table, e *Entry, heap []byte, heapAt int64) {
+// putRecord writes e into rec; its id, of idLen bytes, and message are heap, at
+// heapAt.
+func putRecord(rec []byte, table *crc32.Table, e *Entry, idLen int, heap []byte, heapAt int64) {
 	le := binary.LittleEndian
 	copy(rec, e.Payload[:])
 	le.PutUint64(rec[32:], uint64(e.where.offset))
@@ -55,7 +56,7 @@ func putRecord(rec []byte, table *crc32.Table, e *Entry, heap []byte, heapAt int
 	le.PutUint64(rec[56:], uint64(e.Leader))
 	le.PutUint64(rec[64:], uint64(e.TokenBudget))
 	le.PutUint64(rec[72:], uint64(heapAt))
-	le.PutUint16(rec[80:], uint16(len(e.ID)))
+	le.PutUint16(rec[80:], uint16(idLen))
 	le.PutUint16(rec[82:], uint16(len(e.Bad)))
 	le.PutUint32(rec[84:], uint32(e.Source))
 	var flags byte

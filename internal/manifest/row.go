@@ -96,8 +96,7 @@ func (m *maker) id(d *draftItem, row *format.Row, arena []byte) []byte {
 	case !ok:
 		d.bad = missing(row, name, "names the item (input.id)")
 	case v[0] == '"':
-		s, _ := format.Text(v)
-		arena = append(arena, s...)
+		arena = format.AppendText(arena, v)
 	case v[0] == '-' || v[0] >= '0' && v[0] <= '9':
 		arena = append(arena, v...)
 	default:

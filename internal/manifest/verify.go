@@ -87,7 +87,7 @@ func (m *Manifest) Verify(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w.hash(&e)
+		w.hash(&e, []byte(e.ID))
 	}
 	if w.sum() != m.header.Digest {
 		return m.list.damaged(0, errors.New("the items do not give the digest"))

@@ -88,10 +88,11 @@ func newListWriter(dir *blob.Dir) (*listWriter, error) {
 	return w, nil
 }
 
-// add writes the next entry.
-func (w *listWriter) add(e *Entry) error {
-	w.text = append(append(w.text[:0], e.ID...), e.Bad...)
-	putRecord(w.rec[:], w.table, e, w.text, w.heap.n)
+// add writes the next entry. Its id is given apart from it, which spares a
+// string for every item.
+func (w *listWriter) add(e *Entry, id []byte) error {
+	w.text = append(append(w.text[:0], id...), e.Bad...)
+	putRecord(w.rec[:], w.table, e, len(id), w.text, w.heap.n)
 	if _, err := w.index.Write(w.rec[:]); err != nil {
 		return writeError(indexFile, err)
 	}
@@ -99,7 +100,7 @@ func (w *listWriter) add(e *Entry) error {
 		return writeError(heapFile, err)
 	}
 	w.n++
-	w.hash(e)
+	w.hash(e, id)
 	switch {
 	case e.Bad != "":
 		w.counts.Bad++
@@ -120,12 +121,12 @@ func (w *listWriter) add(e *Entry) error {
 }
 
 // hash adds the entry to the digest: what the item is, not where it was.
-func (w *listWriter) hash(e *Entry) {
+func (w *listWriter) hash(e *Entry, id []byte) {
 	le := binary.LittleEndian
 	b := w.text[:0]
 	b = le.AppendUint64(b, uint64(e.Ordinal))
-	b = le.AppendUint32(b, uint32(len(e.ID)))
-	b = append(b, e.ID...)
+	b = le.AppendUint32(b, uint32(len(id)))
+	b = append(b, id...)
 	b = append(b, e.Payload[:]...)
 	if e.Bad != "" {
 		b = append(b, 1)
