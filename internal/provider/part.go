@@ -10,13 +10,13 @@ import (
 
 // Part is one piece of a message: a text, or a medium by URL or inline.
 type Part struct {
-	Kind string // text | image | file | audio
-	Text string
-	URL  string // of an image or file that the provider fetches itself
-	ID   string // of a file the provider holds
-	Mime string // of Data
-	Data string // base64
-	Name string
+	Kind   string // text | image | file | audio
+	Text   string
+	URL    string // of an image or file that the provider fetches itself
+	ID     string // of a file the provider holds
+	Mime   string // of Inline
+	Inline string // base64
+	Name   string
 	// Detail is how closely an image is to be looked at, as the user wrote it.
 	Detail string
 }
@@ -57,12 +57,12 @@ type wirePart struct {
 		Detail string `json:"detail"`
 	} `json:"image_url"`
 	File *struct {
-		Data string `json:"file_data"`
-		ID   string `json:"file_id"`
-		Name string `json:"filename"`
+		Inline string `json:"file_data"`
+		ID     string `json:"file_id"`
+		Name   string `json:"filename"`
 	} `json:"file"`
 	Audio *struct {
-		Data   string `json:"data"`
+		Inline string `json:"data"`
 		Format string `json:"format"`
 	} `json:"input_audio"`
 }
@@ -75,14 +75,14 @@ func (w wirePart) part() (Part, bool) {
 		p := Part{Kind: "image", Detail: w.ImageURL.Detail}
 		p.locate(w.ImageURL.URL)
 		return p, true
-	case w.Type == "file" && w.File != nil && w.File.Data+w.File.ID != "":
+	case w.Type == "file" && w.File != nil && w.File.Inline+w.File.ID != "":
 		p := Part{Kind: "file", ID: w.File.ID, Name: w.File.Name}
-		if w.File.Data != "" {
-			p.locate(w.File.Data)
+		if w.File.Inline != "" {
+			p.locate(w.File.Inline)
 		}
 		return p, true
-	case w.Type == "input_audio" && w.Audio != nil && w.Audio.Data != "":
-		return Part{Kind: "audio", Mime: "audio/" + w.Audio.Format, Data: w.Audio.Data}, true
+	case w.Type == "input_audio" && w.Audio != nil && w.Audio.Inline != "":
+		return Part{Kind: "audio", Mime: "audio/" + w.Audio.Format, Inline: w.Audio.Inline}, true
 	}
 	return Part{}, false
 }
@@ -90,8 +90,8 @@ func (w wirePart) part() (Part, bool) {
 // locate splits a data URL, and keeps any other as it is.
 func (p *Part) locate(u string) {
 	if rest, ok := strings.CutPrefix(u, "data:"); ok {
-		if mime, data, ok := strings.Cut(rest, ";base64,"); ok {
-			p.Mime, p.Data = mime, data
+		if mime, inline, ok := strings.Cut(rest, ";base64,"); ok {
+			p.Mime, p.Inline = mime, inline
 			return
 		}
 	}

@@ -111,10 +111,10 @@ func putPart(o *provider.Object, p provider.Part) {
 	o.Text("type", kind)
 	o.Open("source")
 	switch {
-	case p.Data != "":
+	case p.Inline != "":
 		o.Text("type", "base64")
 		o.Text("media_type", p.Mime)
-		o.Text("data", p.Data)
+		o.Text("data", p.Inline)
 	case p.ID != "":
 		o.Text("type", "file")
 		o.Text("file_id", p.ID)

@@ -80,10 +80,10 @@ func putPart(o *provider.Object, p provider.Part) {
 	switch {
 	case p.Kind == "text":
 		o.Text("text", p.Text)
-	case p.Data != "":
+	case p.Inline != "":
 		o.Open("inlineData")
 		o.Text("mimeType", p.Mime)
-		o.Text("data", p.Data)
+		o.Text("data", p.Inline)
 		o.Close()
 	default:
 		link := p.URL

@@ -1,8 +1,11 @@
 package openai_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -71,4 +74,48 @@ func BenchmarkDo(b *testing.B) {
 			b.Fatal(r)
 		}
 	}
+}
+
+// The same call over a real connection, by the adapter and by a bare client
+// that only reads the body: what is between them is what the adapter costs.
+func BenchmarkLoopback(b *testing.B) {
+	_, r, answer := benchCall(b)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			io.WriteString(w, answer)
+		}
+	}))
+	defer srv.Close()
+	tr := provider.NewTransport(8)
+	defer tr.CloseIdleConnections()
+	client := &http.Client{Transport: tr}
+	p, err := openai.Factory().New(provider.Config{BaseURL: srv.URL, Key: func() string { return "sk-0123456789" }, Client: client})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := p.Encode(r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("adapter", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if r := p.Do(b.Context(), c, "bw-1"); r.Class != batch.ClassOK {
+				b.Fatal(r)
+			}
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			resp, err := client.Post(srv.URL+c.Path, "application/json", bytes.NewReader(c.Body))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				b.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+	})
 }

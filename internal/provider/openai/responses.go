@@ -114,8 +114,8 @@ func putTurn(o *provider.Object, m provider.Message) (int, error) {
 
 func putPart(o *provider.Object, role string, p provider.Part, err error) error {
 	link := p.URL
-	if p.Data != "" {
-		link = "data:" + p.Mime + ";base64," + p.Data
+	if p.Inline != "" {
+		link = "data:" + p.Mime + ";base64," + p.Inline
 	}
 	switch {
 	case p.Kind == "text" && role == "assistant":
