@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/batchwright/batchwright/internal/app"
+	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/datadir"
+	"github.com/batchwright/batchwright/internal/httpapi"
+)
+
+// open opens the data directory for command.
+func (inv *invocation) open(ctx context.Context, mode Mode, command string) (*Session, error) {
+	return inv.openAt(ctx, inv.g.DataDir, mode, command)
+}
+
+func (inv *invocation) openAt(ctx context.Context, dir string, mode Mode, command string) (*Session, error) {
+	return inv.sys.Open(ctx, OpenOptions{DataDir: dir, Mode: mode, Command: command, Log: inv.p.err, Verbose: inv.g.Verbose})
+}
+
+// reading runs f on a session that only reads.
+func (inv *invocation) reading(command string, f func(*app.App) error) error {
+	s, err := inv.open(inv.ctx, ModeRead, command)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s.App), s.Close(inv.ctx))
+}
+
+// Control is what a run is watched and steered through: the application
+// itself, or the process that holds the data directory.
+type Control interface {
+	Status(ctx context.Context, ref string) (app.Status, error)
+	List(ctx context.Context, job string, limit int) ([]app.Status, error)
+	Pause(ctx context.Context, ref, reason string) (app.Status, error)
+	Cancel(ctx context.Context, ref string, now bool, reason string) (app.Status, error)
+	Resume(ctx context.Context, ref string, up app.Raise) (app.Started, error)
+}
+
+var (
+	_ Control = (*app.App)(nil)
+	_ Control = (*httpapi.Client)(nil)
+)
+
+// live returns the process that works in the data directory, or nil when there
+// is none. One that has just begun or is about to end may not answer yet.
+func (inv *invocation) live(ctx context.Context, patience time.Duration) (*httpapi.Client, error) {
+	d, err := datadir.Open(inv.g.DataDir, false)
+	if err != nil {
+		return nil, err
+	}
+	until := inv.sys.Now().Add(patience)
+	for d.Held() {
+		c := httpapi.Dial(d.Socket())
+		if err = c.Ping(ctx); err == nil {
+			return c, nil
+		}
+		if !inv.sys.Now().Before(until) {
+			h, _ := d.Holder()
+			return nil, &batch.Error{Kind: batch.Conflict, Op: "reach the process that works here", Ref: d.Root(),
+				Msg: fmt.Sprintf("process %d (%s) holds the data directory and does not answer", h.PID, h.Command), Err: err,
+				Hint: "try again in a moment; batchwright status reads the store without it"}
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// pause waits, or ends early with the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// looking runs f on whatever tells best where runs stand: the process that
+// works here, or else the store.
+func (inv *invocation) looking(command string, f func(Control) error) error {
+	c, err := inv.live(inv.ctx, 0)
+	if batch.KindOf(err) == batch.NotFound && err != nil {
+		return err
+	}
+	if err == nil && c != nil {
+		return f(c)
+	}
+	return inv.reading(command, func(a *app.App) error { return f(a) })
+}
+
+// steering runs f on what may change a run's state: the process that works
+// here, or else the store under its lock.
+func (inv *invocation) steering(command string, f func(Control) error) error {
+	c, err := inv.live(inv.ctx, 2*time.Second)
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		return f(c)
+	}
+	s, err := inv.open(inv.ctx, ModeWrite, command)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s.App), s.Close(inv.ctx))
+}

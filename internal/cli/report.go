@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/batchwright/batchwright/internal/app"
+	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/report"
+)
+
+type reportCommand struct {
+	Ref      string `arg:"" optional:"" name:"run" help:"Run id; the latest when left out."`
+	HTML     string `name:"html" help:"Write one HTML page that needs nothing else; - is stdout." placeholder:"FILE"`
+	Markdown string `name:"md" help:"Write Markdown; - is stdout." placeholder:"FILE"`
+	JUnit    string `name:"junit" help:"Write JUnit XML for CI; - is stdout." placeholder:"FILE"`
+	JSONFile string `name:"json-file" help:"Write the whole report as JSON; --json prints it." placeholder:"FILE"`
+}
+
+func (c *reportCommand) Run(inv *invocation) error {
+	return inv.reading("report", func(a *app.App) error {
+		rep, err := a.Report(inv.ctx, c.Ref)
+		if err != nil {
+			return err
+		}
+		rep.Next = inv.nextCommands(rep)
+		wrote := false
+		for _, f := range []struct {
+			path  string
+			write func(io.Writer) error
+		}{
+			{c.HTML, func(w io.Writer) error { return report.WriteHTML(w, rep) }},
+			{c.Markdown, func(w io.Writer) error { return report.WriteMarkdown(w, rep) }},
+			{c.JUnit, func(w io.Writer) error { return inv.junit(w, a, rep) }},
+			{c.JSONFile, func(w io.Writer) error { return report.WriteJSON(w, rep) }},
+		} {
+			if f.path == "" {
+				continue
+			}
+			wrote = true
+			if err := inv.writeTo(f.path, f.write); err != nil {
+				return err
+			}
+			if f.path != "-" {
+				inv.p.note("wrote %s", f.path)
+			}
+		}
+		switch {
+		case inv.g.JSON:
+			return report.WriteJSON(inv.p.out, rep)
+		case wrote:
+			return nil
+		}
+		var text writerOf
+		if err := report.WriteText(&text, rep); err != nil {
+			return err
+		}
+		_, err = io.WriteString(inv.p.out, inv.p.plain(string(text)))
+		return err
+	})
+}
+
+// writerOf gathers text.
+type writerOf []byte
+
+func (w *writerOf) Write(b []byte) (int, error) { *w = append(*w, b...); return len(b), nil }
+
+// junit writes one case per failed item, read as they are written.
+func (inv *invocation) junit(w io.Writer, a *app.App, rep report.Run) error {
+	var walk error
+	failed := iter.Seq[report.Failure](func(yield func(report.Failure) bool) {
+		walk = a.Items(inv.ctx, string(rep.ID), app.ItemQuery{State: batch.ItemFailed}, func(it app.ItemRow) error {
+			if !yield(report.Failure{ID: it.ID, Class: it.Class, Message: it.Message}) {
+				return errEnough
+			}
+			return nil
+		})
+	})
+	err := report.WriteJUnit(w, rep, failed)
+	if errors.Is(walk, errEnough) {
+		walk = nil
+	}
+	return errors.Join(err, walk)
+}
+
+var errEnough = errors.New("enough")
+
+type diffCommand struct {
+	Before string `arg:"" help:"Run id."`
+	After  string `arg:"" help:"Run id."`
+}
+
+func (c *diffCommand) Run(inv *invocation) error {
+	return inv.reading("diff", func(a *app.App) error {
+		x, err := a.Diff(inv.ctx, c.Before, c.After)
+		if err != nil {
+			return err
+		}
+		var changes []report.Change
+		for _, s := range x.Spec {
+			changes = append(changes, report.Change{What: s.Key, Before: s.Old, After: s.New})
+		}
+		d := report.Diff(x.A, x.B, x.Flips, changes)
+		if inv.g.JSON {
+			return inv.p.json(d)
+		}
+		var text writerOf
+		if err := report.WriteDiffText(&text, d); err != nil {
+			return err
+		}
+		_, err = io.WriteString(inv.p.out, inv.p.plain(string(text)))
+		return err
+	})
+}
+
+type verifyCommand struct {
+	Ref string `arg:"" optional:"" name:"run" help:"Run id; the latest when left out."`
+}
+
+func (c *verifyCommand) Help() string {
+	return "Compares items, outcomes, segments and money with each other and with what was frozen at the start, and changes nothing. Exit code 1 when something is not as promised."
+}
+
+func (c *verifyCommand) Run(inv *invocation) error {
+	return inv.reading("verify", func(a *app.App) error {
+		v, err := a.Verify(inv.ctx, c.Ref)
+		if err != nil {
+			return err
+		}
+		if inv.g.JSON {
+			err = inv.p.json(v)
+		} else {
+			inv.printVerification(v)
+		}
+		if err == nil && !v.OK {
+			err = exitWith(CodeInternal)
+		}
+		return err
+	})
+}
+
+func (inv *invocation) printVerification(v app.Verification) {
+	p := inv.p
+	sign, word := "✓", "verified"
+	if !v.OK {
+		sign, word = "✗", countOf(int64(len(v.Findings)), "finding")
+	}
+	fmt.Fprintf(p.out, "%s %s  %s (%s)\n", p.sign(sign), word, v.RunID, v.State)
+	for _, c := range v.Checked {
+		fmt.Fprintf(p.out, "  %s %s\n", p.plain("·"), c)
+	}
+	for _, f := range v.Findings {
+		fmt.Fprintf(p.out, "  %s %s %s: %s\n", p.sign("✗"), f.Invariant, oneLine(f.Ref, 120), oneLine(f.Message, 400))
+	}
+}
