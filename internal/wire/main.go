@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +51,7 @@ func signals(which ...os.Signal) (<-chan os.Signal, func()) {
 
 func versions() cli.Version {
 	b := version.Current()
-	v := cli.Version{Version: b.Version, Commit: b.Commit, Date: b.Date, Modified: b.Modified, Go: runtime.Version(),
+	v := cli.Version{Version: b.Version, Commit: b.Commit, Date: b.Date, Modified: strings.HasSuffix(b.Commit, "-dirty"), Go: runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH, SQLite: sqlite.LibraryVersion()}
 	if t, err := prices.Load(nil); err == nil {
 		v.Prices = t.Version()
