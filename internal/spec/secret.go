@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -27,6 +28,7 @@ var (
 	userInURL   = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#]*:([^\s/@?#]+)@`)
 	signedQuery = regexp.MustCompile(`(?i)[?&](?:sig|signature|x-amz-signature|x-goog-signature|token|access_token|api_?key|key|code|secret)=([A-Za-z0-9%._~+/=-]{16,})`)
 	secretName  = regexp.MustCompile(`(?i)(api[_-]?key|access[_-]?key|subscription[_-]?key|private[_-]?key|secret|token|password|passwd|passphrase|credential|authorization|bearer|cookie|(^|[_-])key$|(^|[_-])auth$)`)
+	bareKey     = regexp.MustCompile(`(?i)[.-](partition|idempotency|cache|sort|routing|correlation|request)-key$`)
 	harmless    = regexp.MustCompile(`(?i)(tokens|budget|max_|primary_key|id_key|cache_key)`)
 	reference   = regexp.MustCompile(`^(env|file):`)
 	secretLine  = regexp.MustCompile(`(?i)^\s*(?:- )?["']?[a-z0-9_-]*(?:key|secret|token|password|authorization|bearer)["']?\s*:\s*(.+)$`)
@@ -128,16 +130,20 @@ func (p *parser) findSecrets(n *yaml.Node, path string, telling bool) {
 			p.findSecrets(c, path, telling)
 		}
 	case yaml.ScalarNode:
-		if why := secretWhy(strings.TrimPrefix(path, "job."), telling, n); why != "" {
+		if why := secretWhy(floated(path), telling, n); why != "" {
 			p.secrets.keep(n)
-			p.add(n, codeSecret, path, fmt.Sprintf("%s: %s; a spec holds no secrets", p.secretPath(path), why), secretHint(path))
+			path = floated(path)
+			p.add(n, codeSecret, path, fmt.Sprintf("%s: %s; a spec holds no secrets", cmp.Or(path, "a key"), why), secretHint(path))
 		}
 	}
 }
 
-func (p *parser) secretPath(path string) string {
-	if path == "" {
-		return "a key"
+// floated is the path without job where the section also stands at top level.
+func floated(path string) string {
+	rest, inJob := strings.CutPrefix(path, "job.")
+	section, _, _ := strings.Cut(rest, ".")
+	if k := keys.byPath[section]; inJob && k != nil && k.floats {
+		return rest
 	}
 	return path
 }
@@ -171,7 +177,7 @@ func secretWhy(path string, telling bool, n *yaml.Node) string {
 			return "the value is not a reference, so it may be the key itself"
 		}
 	case !telling || reference.MatchString(v):
-	case strings.HasPrefix(path, "task.headers."):
+	case strings.HasPrefix(path, "task.headers.") && !bareKey.MatchString(path):
 		return "a header that carries a secret"
 	case looksRandom(v):
 		return "the value looks like a key"

@@ -30,6 +30,9 @@ func oneOf(k *key, s string, p *parser) (Code, string, string) {
 		return "", "", ""
 	}
 	hint := "use " + orList(allowed)
+	if k.path == "input.format" && slices.Contains([]string{"ndjson", "jsonlines", "json_lines", "jsonl.gz"}, s) {
+		return codeNotOneOf, p.show(s) + " is not known here", "write jsonl: one JSON object per line; compression is seen by itself"
+	}
 	if k.path == "task.messages[].role" && (s == "system" || s == "developer") {
 		return codeNotOneOf, p.show(s) + " is not a turn", "write the system prompt as task.system"
 	}

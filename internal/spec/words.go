@@ -72,6 +72,9 @@ func noValueHint(k *key) string {
 	if k.example != "" {
 		return fmt.Sprintf("write `%s: %s`, or %s", k.name(), k.example, hint)
 	}
+	if k.need {
+		return "write its keys indented below `" + k.name() + ":`"
+	}
 	return "give it a value, or delete the line"
 }
 
@@ -100,7 +103,11 @@ func laterHint(k *key) string {
 
 func firstSentence(doc string) string {
 	s, _, _ := strings.Cut(doc, ". ")
-	return strings.ToLower(s[:1]) + strings.TrimSuffix(s[1:], ".")
+	s = strings.TrimSuffix(s, ".")
+	if len(s) > 1 && s[1] >= 'A' && s[1] <= 'Z' {
+		return s
+	}
+	return strings.ToLower(s[:1]) + s[1:]
 }
 
 func orList(words []string) string {
@@ -136,6 +143,9 @@ func below(path string, kn *yaml.Node) string {
 func (p *parser) quote(n *yaml.Node) string {
 	if p.secrets.nodes[n] || p.dropped > 0 {
 		return "the value"
+	}
+	if (n.Tag == "!!int" || n.Tag == "!!float") && n.Style&quoted == 0 && len(n.Value) <= 40 {
+		return n.Value
 	}
 	return p.show(n.Value)
 }
