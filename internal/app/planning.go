@@ -24,6 +24,9 @@ const sampleSize = 200
 // the input into a folder of its own, which is removed again: a plan spends
 // nothing and keeps nothing.
 func (a *App) Plan(ctx context.Context, sp *spec.Spec) (plan.Plan, error) {
+	if err := anchor(sp); err != nil {
+		return plan.Plan{}, err
+	}
 	id := a.cfg.NewID()
 	m, err := a.freezeInput(ctx, sp, id)
 	if err != nil {

@@ -65,6 +65,9 @@ type Started struct {
 // Start starts a run, or goes on with the unfinished run of the same job, spec
 // and input. The run is running when it returns; Wait follows it.
 func (a *App) Start(ctx context.Context, q StartRequest) (Started, error) {
+	if err := anchor(q.Spec); err != nil {
+		return Started{}, err
+	}
 	if q.Key != "" {
 		rs, err := a.store.List(ctx, store.Filter{Key: q.Key, Limit: 1})
 		if err != nil {
@@ -81,6 +84,16 @@ func (a *App) Start(ctx context.Context, q StartRequest) (Started, error) {
 		}
 	}
 	return a.create(ctx, q)
+}
+
+// anchor makes the folder of a spec absolute: a run is resumed from anywhere.
+func anchor(sp *spec.Spec) error {
+	dir, err := filepath.Abs(sp.Dir)
+	if err != nil {
+		return &batch.Error{Kind: batch.Invalid, Op: "find the spec's folder", Ref: sp.Dir, Err: err}
+	}
+	sp.Dir = dir
+	return nil
 }
 
 func (a *App) startByKey(ctx context.Context, q StartRequest, r store.Run) (Started, error) {
@@ -384,7 +397,7 @@ func deadlineAt(sp *spec.Spec, now time.Time) int64 {
 	if sp.Deadline.At == "" {
 		return 0
 	}
-	zone := time.Local
+	zone := time.UTC
 	if sp.Timezone != "" {
 		if z, err := time.LoadLocation(sp.Timezone); err == nil { // the spec's parser has checked it
 			zone = z

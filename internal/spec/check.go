@@ -32,10 +32,6 @@ func (p *parser) check() {
 		p.add(p.valueOf("budget.item_tokens"), codeConflict, "budget.item_tokens",
 			fmt.Sprintf("budget.item_tokens: %d is less than one answer may have (task.max_output_tokens %d), so no call could start", b.ItemTokens, s.Task.MaxOutputTokens), "raise it, or lower task.max_output_tokens")
 	}
-	if b := s.Budget; b.Tokens >= 0 && s.Task.MaxOutputTokens > b.Tokens {
-		p.add(p.valueOf("budget.tokens", "job.token_budget"), codeConflict, "budget.tokens",
-			fmt.Sprintf("budget.tokens: %d is less than one answer may have (task.max_output_tokens %d), so no call could start", b.Tokens, s.Task.MaxOutputTokens), "raise it, or lower task.max_output_tokens")
-	}
 	if s.Schedule != "" && s.Timezone == "" && !p.has("timezone") {
 		p.add(p.valueOf("job.schedule"), codeNoTimezone, "timezone", "job.schedule: no timezone is given, so the times are UTC", "add `timezone: UTC` or your zone at top level")
 	}

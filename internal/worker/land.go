@@ -107,7 +107,7 @@ func (s *shard) takeBack(ctx context.Context, f flight, it *item) {
 func (s *shard) charge(it *item, res provider.Result) (money.Amount, bool) {
 	t := res.Class.Traits()
 	retries := it.worst.Retries
-	if res.HasUsage && t.Billed {
+	if res.HasUsage { // whatever the class: an error inside an answer can be billed
 		c, err := s.r.cost(res.Usage)
 		if err == nil {
 			c.Retries = retries
