@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"unicode/utf8"
-
-	"github.com/batchwright/batchwright/internal/batch"
 )
 
 // records reads CSV as RFC 4180 has it, with any delimiter and line end.
@@ -52,118 +49,6 @@ func columnKeys(columns []string) [][]byte {
 		keys[i] = append(appendString(nil, name), ':')
 	}
 	return keys
-}
-
-func delimiter(o Options) ([]byte, error) {
-	d := o.Delimiter
-	switch d {
-	case "":
-		d = ","
-	case "tab", `\t`:
-		d = "\t"
-	}
-	if r, n := utf8.DecodeRuneInString(d); n != len(d) || r == utf8.RuneError || d == `"` || d == "\n" || d == "\r" {
-		return nil, &batch.Error{Kind: batch.Invalid, Op: "read input", Ref: o.Name, Msg: fmt.Sprintf("delimiter %q is not one character", d),
-			Hint: `use one character such as "," ";" "|" or "\t"`}
-	}
-	return []byte(d), nil
-}
-
-// header reads the first record as the names of the columns, which given
-// columns override.
-func (c *records) header() error {
-	var b Block
-	b.reset(c.off, c.line)
-	var names []string
-	for first := c.line; ; {
-		n, blank, err := c.record(&b)
-		if err == io.EOF {
-			return nil // an empty file: no columns and no rows
-		}
-		if err != nil {
-			return err
-		}
-		raw := b.data[:n]
-		c.carry = append(c.carry[:0], b.data[n:]...)
-		c.off += int64(n)
-		c.line += int64(bytes.Count(raw, []byte{'\n'}))
-		if blank {
-			b.reset(c.off, c.line)
-			first = c.line
-			continue
-		}
-		var bad *RowError
-		if names, bad = c.names(raw, first); bad != nil {
-			return bad.In(c.o.Name)
-		}
-		break
-	}
-	if len(c.columns) == 0 {
-		c.columns = names
-	}
-	return nil
-}
-
-// record fills b until it holds one whole record, and returns its length.
-func (c *records) record(b *Block) (n int, blank bool, err error) {
-	b.data = append(b.data, c.carry...)
-	for {
-		if c.end == nil {
-			c.end = b.fill(c.r)
-		}
-		if c.end != nil && c.end != io.EOF {
-			return 0, false, readError(c.o.Name, c.end)
-		}
-		if len(b.data) == 0 {
-			return 0, false, io.EOF
-		}
-		n, whole := c.next(b.data, 0, c.end == io.EOF)
-		if whole {
-			start, stop := trimEnd(b.data[:n])
-			return n, start == stop, nil
-		}
-		if c.end == io.EOF {
-			return 0, false, c.unterminated(b.data, 0)
-		}
-		if !b.grow(c.o.maxRow()) {
-			return 0, false, tooLong(c.line, c.o.maxRow()).In(c.o.Name)
-		}
-	}
-}
-
-// trimEnd cuts the line end off a record.
-func trimEnd(b []byte) (start, stop int) {
-	stop = len(b)
-	if stop > 0 && b[stop-1] == '\n' {
-		stop--
-	}
-	if stop > 0 && b[stop-1] == '\r' {
-		stop--
-	}
-	return 0, stop
-}
-
-func (c *records) names(raw []byte, line int64) ([]string, *RowError) {
-	p := fieldParser{delim: c.delim}
-	fields, bad := p.fields(raw, line)
-	if bad != nil {
-		return nil, bad
-	}
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = string(f)
-		if names[i] == "" {
-			names[i] = fmt.Sprintf("column_%d", i+1)
-		}
-		if !utf8.Valid(f) {
-			return nil, &RowError{Line: line, Msg: badUTF8, Hint: utf8Hint}
-		}
-		if slices.Contains(names[:i], names[i]) {
-			return nil, &RowError{Line: line, Msg: fmt.Sprintf("two columns are named %q", names[i]),
-				Hint: "rename one, or give input.fields with header: true to name the columns yourself"}
-		}
-	}
-	return names, nil
 }
 
 const utf8Hint = "convert the file, for example: iconv -f LATIN1 -t UTF-8"

@@ -1,10 +1,6 @@
 package format
 
-import (
-	"encoding/binary"
-	"math/bits"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // Field is where one top-level member of a scanned object stands in its bytes.
 // The key is between its quotes; the value is the whole JSON value.
@@ -57,36 +53,6 @@ const (
 	badDepth     = "nested too deep (limit 512)"
 )
 
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-)
-
-// plain returns the first place from i on that is a quote, a backslash or a
-// control character, and whether a byte above 0x7f was passed.
-func plain(b []byte, i int) (int, bool) {
-	var seen uint64
-	for i+8 <= len(b) {
-		w := binary.LittleEndian.Uint64(b[i:])
-		q := w ^ (ones * '"')
-		s := w ^ (ones * '\\')
-		// The lowest flag of each term is exact, so the lowest of all is too.
-		m := ((q - ones) &^ q) | ((s - ones) &^ s) | ((w - ones*0x20) &^ w)
-		if m &= highs; m != 0 {
-			n := bits.TrailingZeros64(m)
-			seen |= w & (1<<n - 1)
-			return i + n>>3, seen&highs != 0
-		}
-		seen |= w
-		i += 8
-	}
-	for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= 0x20 {
-		seen |= uint64(b[i])
-		i++
-	}
-	return i, seen&highs != 0
-}
-
 // Scan checks b. The error is a *SyntaxError.
 func (s *Scanner) Scan(b []byte) error {
 	s.Fields, s.Object = s.Fields[:0], false
@@ -114,99 +80,81 @@ func invalidAt(b []byte) int {
 	return len(b)
 }
 
-func space(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
-		i++
-	}
-	return i
-}
-
 // value scans the value at the head of b and returns its end. A message says
 // that the place returned is where it is wrong. high: a byte above 0x7f stands
 // in a string, so the whole has to be checked for UTF-8.
-func (s *Scanner) value(b []byte) (at int, msg string, high bool) {
-	var hi, esc, inObject bool
-	depth, i, start, end := 0, 0, 0, 0
-next:
-	if i = space(b, i); i >= len(b) {
-		return i, badEnd, high
-	}
-	switch c := b[i]; c {
-	case '{', '[':
-		if depth == MaxDepth {
-			return i, badDepth, high
+func (s *Scanner) value(b []byte) (i int, msg string, high bool) {
+	depth := 0
+	for more := true; more; {
+		var hi bool
+		if i = space(b, i); i >= len(b) {
+			return i, badEnd, high
 		}
-		word, bit := &s.stack[depth>>6], uint64(1)<<(depth&63)
-		*word &^= bit
-		i = space(b, i+1)
-		if c == '{' {
-			*word |= bit
-			if depth == 0 {
-				s.Object = true
+		switch b[i] {
+		case '{', '[':
+			var inside bool
+			if i, inside, msg, hi = s.enter(b, i, depth); inside {
+				depth++
+				if high = high || hi; msg != "" {
+					return i, msg, high
+				}
+				continue
 			}
+		case '"':
+			i, msg, hi, _ = str(b, i+1)
+		default:
+			i, msg = scalar(b, i)
 		}
-		depth++
-		switch {
-		case i < len(b) && b[i] == c+2: // '}' is '{'+2 and ']' is '['+2
-			i++
-			depth--
-			goto done
-		case c == '{':
-			goto key
+		if high = high || hi; msg != "" {
+			return i, msg, high
 		}
-		goto next
-	case '"':
-		if i, msg, hi, _ = str(b, i+1); msg != "" {
+		if i, depth, more, msg, hi = s.after(b, i, depth); msg != "" {
 			return i, msg, high
 		}
 		high = high || hi
-	default:
-		if i, msg = scalar(b, i); msg != "" {
-			return i, msg, high
+	}
+	return i, "", high
+}
+
+// enter scans from an opening bracket to where the first value inside begins.
+// An empty container is passed whole; inside is then false.
+func (s *Scanner) enter(b []byte, i, depth int) (at int, inside bool, msg string, high bool) {
+	if depth == MaxDepth {
+		return i, false, badDepth, false
+	}
+	c := b[i]
+	word, bit := &s.stack[depth>>6], uint64(1)<<(depth&63)
+	*word &^= bit
+	if c == '{' {
+		*word |= bit
+		if depth == 0 {
+			s.Object = true
 		}
 	}
-done:
-	if depth == 0 {
-		return i, "", high
+	i = space(b, i+1)
+	if i < len(b) && b[i] == c+2 { // '}' is '{'+2 and ']' is '['+2
+		return i + 1, false, "", false
 	}
-	if depth == 1 && s.Object {
-		s.Fields[len(s.Fields)-1].ValueEnd = i
+	if c == '{' {
+		i, msg, high = s.key(b, i, depth+1)
 	}
-	if i = space(b, i); i >= len(b) {
-		return i, badEnd, high
-	}
-	inObject = s.stack[(depth-1)>>6]>>((depth-1)&63)&1 == 1
-	switch {
-	case b[i] == ',':
-		if i = space(b, i+1); i >= len(b) {
-			return i, badEnd, high
-		}
-		if b[i] == '}' || b[i] == ']' {
-			return i, badTrailing, high
-		}
-		if inObject {
-			goto key
-		}
-		goto next
-	case inObject && b[i] == '}', !inObject && b[i] == ']':
-		i++
-		depth--
-		goto done
-	}
-	return i, badComma, high
-key:
+	return i, true, msg, high
+}
+
+// key scans a key and its colon. depth counts the object that it stands in.
+func (s *Scanner) key(b []byte, i, depth int) (at int, msg string, high bool) {
 	if i >= len(b) {
-		return i, badEnd, high
+		return i, badEnd, false
 	}
 	if b[i] != '"' {
-		return i, badKey, high
+		return i, badKey, false
 	}
-	start = i + 1
-	if i, msg, hi, esc = str(b, start); msg != "" {
+	start := i + 1
+	i, msg, high, escaped := str(b, start)
+	if msg != "" {
 		return i, msg, high
 	}
-	high = high || hi
-	end = i - 1
+	end := i - 1
 	if i = space(b, i); i >= len(b) {
 		return i, badEnd, high
 	}
@@ -215,137 +163,40 @@ key:
 	}
 	i = space(b, i+1)
 	if depth == 1 && s.Object {
-		s.Fields = append(s.Fields, Field{KeyStart: start, KeyEnd: end, ValueStart: i, Escaped: esc})
+		s.Fields = append(s.Fields, Field{KeyStart: start, KeyEnd: end, ValueStart: i, Escaped: escaped})
 	}
-	goto next
+	return i, "", high
 }
 
-// str scans a string from behind its opening quote to behind its closing one.
-func str(b []byte, i int) (at int, msg string, high, escaped bool) {
-	for {
-		var h bool
-		i, h = plain(b, i)
-		high = high || h
-		if i >= len(b) {
-			return i, badEnd, high, escaped
+// after scans on from the end of a value: out of all containers that end there,
+// and over a comma to where the next value begins, if there is one more.
+func (s *Scanner) after(b []byte, i, depth int) (at, left int, more bool, msg string, high bool) {
+	for depth > 0 {
+		if depth == 1 && s.Object {
+			s.Fields[len(s.Fields)-1].ValueEnd = i
 		}
-		switch b[i] {
-		case '"':
-			return i + 1, "", high, escaped
-		case '\\':
-			escaped = true
-			if i, msg = escape(b, i); msg != "" {
-				return i, msg, high, escaped
-			}
-		default:
-			return i, badControl, high, escaped
+		if i = space(b, i); i >= len(b) {
+			return i, depth, false, badEnd, false
 		}
-	}
-}
-
-// escape scans one escape sequence, two when they are a surrogate pair.
-func escape(b []byte, i int) (int, string) {
-	if i+1 >= len(b) {
-		return len(b), badEnd
-	}
-	switch b[i+1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return i + 2, ""
-	case 'u':
-	default:
-		return i, badEscape
-	}
-	r, ok := hex4(b, i+2)
-	switch {
-	case !ok:
-		return i, badEscape
-	case r < 0xd800 || r > 0xdfff:
-		return i + 6, ""
-	case r >= 0xdc00 || i+12 > len(b) || b[i+6] != '\\' || b[i+7] != 'u':
-		return i, badSurrogate
-	}
-	if low, ok := hex4(b, i+8); !ok || low < 0xdc00 || low > 0xdfff {
-		return i, badSurrogate
-	}
-	return i + 12, ""
-}
-
-func hex4(b []byte, i int) (r rune, ok bool) {
-	if i+4 > len(b) {
-		return 0, false
-	}
-	for _, c := range b[i : i+4] {
+		inObject := s.stack[(depth-1)>>6]>>((depth-1)&63)&1 == 1
 		switch {
-		case '0' <= c && c <= '9':
-			c -= '0'
-		case 'a' <= c && c <= 'f':
-			c -= 'a' - 10
-		case 'A' <= c && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
-}
-
-// scalar scans true, false, null or a number.
-func scalar(b []byte, i int) (int, string) {
-	switch b[i] {
-	case 't':
-		return literal(b, i, "true")
-	case 'f':
-		return literal(b, i, "false")
-	case 'n':
-		return literal(b, i, "null")
-	}
-	start := i
-	if b[i] == '-' {
-		i++
-	}
-	switch {
-	case i >= len(b) || b[i] < '0' || b[i] > '9':
-		if i > start {
-			return i, badNumber
-		}
-		return i, badValue
-	case b[i] == '0':
-		i++
-	default:
-		i = digits(b, i)
-	}
-	if i < len(b) && b[i] == '.' {
-		j := digits(b, i+1)
-		if j == i+1 {
-			return j, badNumber
-		}
-		i = j
-	}
-	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
-		i++
-		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+		case b[i] == ',':
+			if i = space(b, i+1); i >= len(b) {
+				return i, depth, false, badEnd, false
+			}
+			if b[i] == '}' || b[i] == ']' {
+				return i, depth, false, badTrailing, false
+			}
+			if inObject {
+				i, msg, high = s.key(b, i, depth)
+			}
+			return i, depth, true, msg, high
+		case inObject && b[i] == '}', !inObject && b[i] == ']':
 			i++
+			depth--
+		default:
+			return i, depth, false, badComma, false
 		}
-		j := digits(b, i)
-		if j == i {
-			return j, badNumber
-		}
-		i = j
 	}
-	return i, ""
-}
-
-func digits(b []byte, i int) int {
-	for i < len(b) && '0' <= b[i] && b[i] <= '9' {
-		i++
-	}
-	return i
-}
-
-func literal(b []byte, i int, want string) (int, string) {
-	if len(b)-i >= len(want) && string(b[i:i+len(want)]) == want {
-		return i + len(want), ""
-	}
-	return i, badValue
+	return i, 0, false, "", false
 }
