@@ -249,8 +249,13 @@ func (d *demonstration) verdict(run batch.RunID, items int, took time.Duration) 
 		p.note("%s", p.plain(fmt.Sprintf("done   %s: %d ok · %d failed as they must (%s) · %s of %s · %s", s.State, s.Items.OK, s.Items.Failed,
 			classesOf(rep), report.USD(s.Cost.Pico), shownBudget(s), report.Duration(took))))
 		p.note("%s lost   0 results: %d of %d reviews have one outcome, results.jsonl has %d lines", p.sign(good(whole)), s.Items.OK+s.Items.Failed, items, lines)
-		p.note("%s twice  %d calls were on the wire when the process died and were made again; %d others", p.sign(good(v.OK)), s.Unknown, int64(0))
-		p.note("%s verify %s", p.sign(good(v.OK)), strings.Join(v.Checked, "; "))
+		twice := paidTwice(rep)
+		whole = whole && twice == 0
+		p.note("%s twice  %d calls may have been on the wire when the process died, are charged at their worst case and were made again; %d others", p.sign(good(twice == 0)), s.Unknown, twice)
+		p.note("%s verify %d outcomes, %d attempts and every token and dollar agree with each other and with the input", p.sign(good(v.OK)), v.Outcomes, v.Attempts)
+		for _, f := range v.Findings {
+			p.warn("%s %s: %s", f.Invariant, oneLine(f.Ref, 100), oneLine(f.Message, 300))
+		}
 		if d.inv.g.JSON {
 			err = p.json(map[string]any{"run_id": s.RunID, "state": s.State, "ok": whole, "verified": v.OK, "items": s.Items, "unknown_calls": s.Unknown,
 				"report": page, "results": results})
@@ -266,6 +271,18 @@ func (d *demonstration) verdict(run batch.RunID, items int, took time.Duration) 
 		}
 		return err
 	})
+}
+
+// paidTwice counts answers that were paid for and are no item's outcome,
+// beyond those whose fate a dead process took with it.
+func paidTwice(rep report.Run) int64 {
+	answered := rep.Attempts
+	for _, b := range rep.Series {
+		for _, c := range b.ByClass {
+			answered -= c.Count
+		}
+	}
+	return answered - (rep.Items.OK - rep.Items.Copies - rep.Items.Cached)
 }
 
 func good(ok bool) string {
@@ -312,7 +329,8 @@ input:
   id: id
 
 task:
-  provider: sim              # built in: no key, no network, nothing to pay
+  provider: sim
+  model: sim-1               # built in: no key, no network, nothing to pay
   prompt: |
     Is this review positive, negative or mixed?
 

@@ -157,9 +157,11 @@ func (inv *invocation) resumeHint(id batch.RunID) string {
 }
 
 // dataFlag is the flag that finds this data directory again from here.
-func (inv *invocation) dataFlag() string {
-	if inv.g.DataDir == "./.batchwright" || inv.sys.Getenv("BATCHWRIGHT_DATA") == inv.g.DataDir {
+func (inv *invocation) dataFlag() string { return dataFlag(inv.sys, *inv.g) }
+
+func dataFlag(sys System, g Globals) string {
+	if g.DataDir == "" || g.DataDir == "./.batchwright" || sys.Getenv("BATCHWRIGHT_DATA") == g.DataDir {
 		return ""
 	}
-	return " --data-dir " + shellWord(inv.g.DataDir)
+	return " --data-dir " + shellWord(g.DataDir)
 }

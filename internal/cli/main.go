@@ -142,7 +142,7 @@ func usage(err error) error {
 	hint := "batchwright --help"
 	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
 		if n := pe.Context.Selected(); n != nil {
-			hint = "batchwright " + n.FullPath()[len("batchwright "):] + " --help"
+			hint = n.FullPath() + " --help"
 		}
 	}
 	return &batch.Error{Kind: batch.Usage, Msg: strings.TrimSuffix(err.Error(), "."), Hint: hint}

@@ -19,6 +19,7 @@ type printer struct {
 	err    io.Writer
 	asJSON bool
 	quiet  bool
+	flag   string // that finds the data directory again, for commands in hints
 	colour bool
 	utf8   bool
 
@@ -27,7 +28,7 @@ type printer struct {
 }
 
 func newPrinter(sys System, g Globals) *printer {
-	p := &printer{out: sys.Stdout, asJSON: g.JSON, quiet: g.Quiet, utf8: speaksUTF8(sys.Getenv)}
+	p := &printer{out: sys.Stdout, asJSON: g.JSON, quiet: g.Quiet, flag: dataFlag(sys, g), utf8: speaksUTF8(sys.Getenv)}
 	p.colour = sys.StderrTTY && !g.NoColor && sys.Getenv("NO_COLOR") == "" && sys.Getenv("TERM") != "dumb"
 	p.err = &cleared{p, sys.Stderr}
 	return p
@@ -105,7 +106,7 @@ func (p *printer) fail(err error) Code {
 	if _, silent := errors.AsType[exit](err); silent || err == nil {
 		return code
 	}
-	text, hint := clean(err.Error()), clean(batch.HintOf(err))
+	text, hint := clean(err.Error()), p.command(clean(batch.HintOf(err)))
 	if p.asJSON {
 		pr := problem{Kind: batch.KindOf(err), Message: text, Hint: hint, Code: code}
 		if e, ok := errors.AsType[*batch.Error](err); ok {
@@ -122,6 +123,20 @@ func (p *printer) fail(err error) Code {
 		fmt.Fprintf(p.err, "%s %s\n", p.paint(cyan, "hint:"), hint)
 	}
 	return code
+}
+
+// command adds the data directory to a hint that is a command about a run.
+func (p *printer) command(hint string) string {
+	rest, ok := strings.CutPrefix(hint, "batchwright ")
+	if !ok || p.flag == "" || strings.HasPrefix(rest, "--data-dir") {
+		return hint
+	}
+	verb, _, _ := strings.Cut(rest, " ")
+	switch verb {
+	case "help", "--help", "init", "validate", "demo", "simulate", "version":
+		return hint
+	}
+	return "batchwright" + p.flag + " " + rest
 }
 
 // The colours; a word always says the same.

@@ -66,7 +66,13 @@ type plainProgress struct {
 	done  int64
 }
 
-func (p *plainProgress) begin(f frame, _ *plan.Plan, _ string) { p.line("run_started", f) }
+func (p *plainProgress) begin(f frame, _ *plan.Plan, _ string) {
+	if stands(f.Status) {
+		p.line("state", f)
+		return
+	}
+	p.line("run_started", f)
+}
 
 func (p *plainProgress) look(f frame) {
 	switch {

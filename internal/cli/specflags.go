@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/spec"
@@ -37,6 +38,12 @@ func (f *specFlags) spec(inv *invocation) (*spec.Spec, error) {
 	if f.Limit > 0 {
 		sp.Input.Limit = f.Limit
 	}
+	// A run may be resumed from another folder.
+	dir, err := filepath.Abs(sp.Dir)
+	if err != nil {
+		return nil, &batch.Error{Kind: batch.Config, Op: "read spec", Ref: f.File, Err: err}
+	}
+	sp.Dir = dir
 	return sp, nil
 }
 

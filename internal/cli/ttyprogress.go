@@ -13,7 +13,7 @@ import (
 	"github.com/batchwright/batchwright/internal/report"
 )
 
-// ttyProgress redraws two lines in place. They are taken away when anything
+// ttyProgress redraws two or three lines in place. They are taken away when anything
 // else is written, and at the end.
 type ttyProgress struct {
 	p     *printer
@@ -87,39 +87,44 @@ func (t *ttyProgress) lines(f frame, width int) []string {
 	if f.Items.Total > 0 {
 		share = report.Share(f.done(), f.Items.Total)
 	}
-	first := []string{fmt.Sprintf("%s %s", f.Job, f.RunID), fmt.Sprintf("%s %s/%s %s", t.bar(f, 20), report.Count(f.done()), report.Count(f.Items.Total), share),
-		"ok " + report.Count(f.Items.OK)}
-	if f.State != batch.RunRunning {
-		first = append(first, string(f.State))
-	}
-	if n := f.Retries; n > 0 {
-		first = append(first, "retries "+report.Count(n))
-	}
+	far := fmt.Sprintf("%s/%s %s", report.Count(f.done()), report.Count(f.Items.Total), share)
+	name := f.Job + " " + string(f.RunID)
+	room := min(max(width-utf8.RuneCountInString(name)-utf8.RuneCountInString(far)-5, 8), 40)
 	failed := "failed " + report.Count(f.Items.Failed)
 	if f.Items.Failed > 0 {
 		failed += " (" + report.Share(f.Items.Failed, max(f.done(), 1)) + ")"
 	}
-	first = append(first, failed)
+	healthy := []string{"ok " + report.Count(f.Items.OK), failed, "retries " + report.Count(f.Retries), t.money(f)}
+	if f.State != batch.RunRunning {
+		healthy = append([]string{string(f.State)}, healthy...)
+	}
+	out := []string{cut(t.p.plain(name+" "+t.bar(f, room)+" "+far), width), cut(t.p.plain("  "+strings.Join(healthy, " · ")), width)}
+	if fast := t.fast(f); len(fast) > 0 {
+		out = append(out, cut(t.p.plain("  "+strings.Join(fast, " · ")), width))
+	}
+	return out
+}
 
-	second := []string{t.money(f)}
+// fast says how fast a run goes, what holds it back and when it will end.
+func (t *ttyProgress) fast(f frame) []string {
+	if f.State.Ended() {
+		return nil
+	}
+	var out []string
 	if f.perSec > 0 {
-		second = append(second, fmt.Sprintf("%.1f it/s", f.perSec), report.Short(int64(f.tokPerMin))+" tok/min")
+		out = append(out, fmt.Sprintf("%.1f it/s", f.perSec), report.Short(int64(f.tokPerMin))+" tok/min")
 	}
 	if x := f.Pacing; x != nil {
 		s := fmt.Sprintf("%d of %d at once", x.InFlight, x.Limit)
 		if x.Cooldown != nil && x.Cooldown.After(f.at) {
-			s += fmt.Sprintf(", cooling down %s", x.Cooldown.Sub(f.at).Round(time.Second))
+			s += fmt.Sprintf(", cooling down %s", x.Cooldown.Sub(f.at).Round(100*time.Millisecond))
 		} else if x.Why != "" && x.Limit < x.Max {
 			s += " (" + oneLine(x.Why, 30) + ")"
 		}
-		second = append(second, s)
+		out = append(out, s)
 	}
 	if f.eta > 0 {
-		second = append(second, fmt.Sprintf("ETA %s %s %s", report.Duration(f.eta), "→", f.at.Add(f.eta).Format("15:04 MST")))
-	}
-	var out []string
-	for _, parts := range [][]string{first, second} {
-		out = append(out, cut(t.p.plain(strings.Join(parts, " · ")), width))
+		out = append(out, fmt.Sprintf("ETA %s → %s", report.Duration(f.eta), f.at.Add(f.eta).Format("15:04:05 MST")))
 	}
 	return out
 }

@@ -1,6 +1,9 @@
 package cli
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 type versionCommand struct{}
 
@@ -10,16 +13,14 @@ func (versionCommand) Run(inv *invocation) error {
 		return inv.p.json(v)
 	}
 	line := "batchwright " + v.Version
-	if v.Commit != "" {
-		c := v.Commit[:min(12, len(v.Commit))]
-		if v.Modified {
-			c += "+changes"
+	var from []string
+	for _, s := range []string{v.Commit, v.Date} {
+		if s != "" && s != "unknown" {
+			from = append(from, s)
 		}
-		line += " (" + c
-		if v.Date != "" {
-			line += ", " + v.Date
-		}
-		line += ")"
+	}
+	if len(from) > 0 {
+		line += " (" + strings.Join(from, ", ") + ")"
 	}
 	fmt.Fprintln(inv.p.out, line)
 	inv.p.row("go", v.Go+" "+v.Platform)
