@@ -69,10 +69,7 @@ func (a *array) Next(b *Block) error {
 		}
 		a.carry, a.off, b.off = append(a.carry, head.rest...), head.skipped, head.skipped
 	}
-	for cap(b.data) <= len(a.carry) {
-		b.data = make([]byte, 0, 2*cap(b.data))
-	}
-	b.data = append(b.data, a.carry...)
+	b.begin(a.carry)
 	c := cutter{line: a.line, col: a.col}
 	for {
 		if a.end == nil {

@@ -59,10 +59,7 @@ func (c *records) Layout() Layout {
 
 func (c *records) Next(b *Block) error {
 	b.reset(c.off, c.line)
-	for cap(b.data) <= len(c.carry) {
-		b.data = make([]byte, 0, 2*cap(b.data))
-	}
-	b.data = append(b.data, c.carry...)
+	b.begin(c.carry)
 	for done := 0; ; {
 		if c.end == nil {
 			c.end = b.fill(c.r)

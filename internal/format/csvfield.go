@@ -78,16 +78,30 @@ func (p *fieldParser) quoted(rec []byte, i int) (field []byte, end int, ok bool)
 	}
 }
 
-// Payload makes the payload of one row again from its raw bytes, appended to
-// dst. For formats whose rows are JSON already it is raw itself.
-func (l Layout) Payload(dst, raw []byte) ([]byte, error) {
-	if l.Kind != CSV {
+// Again makes payloads of single rows from their raw bytes, as the reader of
+// their stream made them. It is for one goroutine.
+type Again struct {
+	kind   Kind
+	rows   records
+	fields fieldParser
+	row    Row
+}
+
+// Again returns what reads single rows of this layout.
+func (l Layout) Again() *Again {
+	delim := []byte(l.Delimiter)
+	return &Again{kind: l.Kind, fields: fieldParser{delim: delim},
+		rows: records{delim: delim, columns: l.Columns, keys: columnKeys(l.Columns)}}
+}
+
+// Payload appends the payload of the row to dst. For formats whose rows are
+// JSON already it is the row itself.
+func (a *Again) Payload(dst, raw []byte) ([]byte, error) {
+	if a.kind != CSV {
 		return append(dst, raw...), nil
 	}
-	c := records{delim: []byte(l.Delimiter), columns: l.Columns, keys: columnKeys(l.Columns)}
-	p := fieldParser{delim: c.delim}
-	row := Row{Raw: raw, Line: 1}
-	out, bad := c.object(&p, dst, &row)
+	a.row = Row{Raw: raw, Line: 1, Fields: a.row.Fields[:0]}
+	out, bad := a.rows.object(&a.fields, dst, &a.row)
 	if bad != nil {
 		return dst, &batch.Error{Kind: batch.Invalid, Msg: bad.Msg, Hint: bad.Hint}
 	}

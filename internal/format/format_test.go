@@ -159,7 +159,7 @@ func TestPlacesFindTheRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, err := r.Layout().Payload(nil, text[row.Offset:row.Offset+row.Length])
+			again, err := r.Layout().Again().Payload(nil, text[row.Offset:row.Offset+row.Length])
 			if err != nil || !bytes.Equal(again, row.Payload) {
 				t.Errorf("%s: %q is not %q (%v)", kind, again, row.Payload, err)
 			}
@@ -442,4 +442,25 @@ func FuzzArray(f *testing.F) {
 			t.Fatalf("%q: %q", s, got)
 		}
 	})
+}
+
+func BenchmarkCSV(b *testing.B) {
+	text := []byte("id,text\n" + strings.Repeat("T-000001,\"Customer: could you tell me where \"\"my order\"\" is?\nAgent: I will have a look.\"\n", 20_000))
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		got, err := NewReader(bytes.NewReader(text), Options{Kind: CSV})
+		if err != nil {
+			b.Fatal(err)
+		}
+		n := 0
+		for _, err := range Rows(got) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != 20_000 {
+			b.Fatal(n)
+		}
+	}
 }

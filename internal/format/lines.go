@@ -31,11 +31,10 @@ func (l *lines) Next(b *Block) error {
 			return err
 		}
 	}
-	for cap(b.data) <= len(l.carry) {
-		b.data = make([]byte, 0, 2*cap(b.data))
+	b.begin(l.carry)
+	if l.carry = l.carry[:0]; cap(l.carry) > 4*blockSize {
+		l.carry = nil
 	}
-	b.data = append(b.data, l.carry...)
-	l.carry = l.carry[:0]
 	for seen := 0; ; {
 		if l.end == nil {
 			l.end = b.fill(l.r)

@@ -105,6 +105,8 @@ type Block struct {
 	line int64 // of data[0]
 	rows []mark
 	bad  *Row // a row too long to be held
+
+	onLarge func()
 }
 
 // mark is where a row stands in a block whose reader had to find that out.
@@ -122,6 +124,10 @@ func (b *Block) reset(off, line int64) {
 	b.data, b.rows, b.off, b.line, b.bad = b.data[:0], b.rows[:0], off, line, nil
 }
 
+// OnLarge sets what Next calls, once, before one long row makes the block much
+// larger than others are. It may wait until there is memory for that.
+func (b *Block) OnLarge(f func()) { b.onLarge = f }
+
 // fill reads until the buffer is full or the stream ends.
 func (b *Block) fill(r io.Reader) error {
 	n, err := io.ReadFull(r, b.data[len(b.data):cap(b.data)])
@@ -137,10 +143,31 @@ func (b *Block) grow(limit int) bool {
 	if cap(b.data) >= limit {
 		return false
 	}
-	data := make([]byte, len(b.data), min(2*cap(b.data), limit))
+	b.resize(min(2*cap(b.data), limit))
+	return true
+}
+
+// begin puts what an earlier block left over into an empty block, with room
+// behind it.
+func (b *Block) begin(carry []byte) {
+	size := cap(b.data)
+	for size <= len(carry) {
+		size *= 2
+	}
+	if size != cap(b.data) {
+		b.resize(size)
+	}
+	b.data = append(b.data, carry...)
+}
+
+func (b *Block) resize(size int) {
+	if size > 4*blockSize && b.onLarge != nil {
+		b.onLarge()
+		b.onLarge = nil
+	}
+	data := make([]byte, len(b.data), size)
 	copy(data, b.data)
 	b.data = data
-	return true
 }
 
 // Decoder holds what decoding needs besides the block. It is for one goroutine;

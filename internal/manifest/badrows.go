@@ -18,10 +18,13 @@ type badRows struct {
 
 func (b *badRows) add(e *batch.Error) {
 	b.n++
-	if len(b.first) < b.limit {
+	if !b.full() {
 		b.first = append(b.first, e)
 	}
 }
+
+// full reports whether further rows are only counted.
+func (b *badRows) full() bool { return len(b.first) >= b.limit }
 
 // failure is the error of a build that bad rows end, nil when they do not.
 func (b *badRows) failure(quarantine bool) error {

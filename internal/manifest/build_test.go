@@ -370,6 +370,36 @@ func (g *generator) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// TestLongRowsDoNotFillMemory reads rows so long that a few of them would.
+func TestLongRowsDoNotFillMemory(t *testing.T) {
+	long := strings.Repeat("x", 16<<20)
+	var parts []io.Reader
+	for range 12 {
+		parts = append(parts, strings.NewReader(`{"text":"`), strings.NewReader(long), strings.NewReader("\"}\n{\"n\":1}\n"))
+	}
+	all := io.MultiReader(parts...)
+	var peak uint64
+	n := 0
+	m := build(t, Config{URI: "-", Stdin: readerFunc(func(p []byte) (int, error) {
+		if n++; n%64 == 0 {
+			var s runtime.MemStats
+			runtime.ReadMemStats(&s)
+			peak = max(peak, s.HeapAlloc)
+		}
+		return all.Read(p)
+	})})
+	if m.Count() != 24 {
+		t.Errorf("%d items", m.Count())
+	}
+	if peak > 320<<20 {
+		t.Errorf("the heap reached %d MiB", peak>>20)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 func TestRealInputs(t *testing.T) {
 	t.Parallel()
 	dir := realData()

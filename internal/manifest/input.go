@@ -71,7 +71,7 @@ func (in *inputFile) open(ctx context.Context, cfg *Config) (err error) {
 	}
 	o := format.Options{Name: in.name, Kind: kind, Delimiter: cfg.Delimiter, Header: cfg.Header, Columns: cfg.Fields}
 	if kind == format.CSV && o.Delimiter == "" {
-		o.Delimiter = format.DefaultDelimiter(in.file.URI)
+		o.Delimiter = format.DefaultDelimiter(blob.Redact(in.file.URI))
 	}
 	if kind == format.Parquet {
 		in.reader, err = in.parquet(o)

@@ -87,12 +87,13 @@ func (m *Manifest) load(entries []Entry, items []Item) error {
 		}
 		return err
 	}
+	again := layout.Again()
 	for i := range entries {
 		e := &entries[i]
 		at := e.where.offset - start
 		body := raw[at : at+e.where.length : at+e.where.length]
 		if layout.Kind == format.CSV {
-			if body, err = layout.Payload(make([]byte, 0, e.Size), body); err != nil {
+			if body, err = again.Payload(make([]byte, 0, e.Size), body); err != nil {
 				return m.changed(e, "the row cannot be read any more")
 			}
 		}

@@ -139,6 +139,10 @@ func (l *linker) duplicate(k *known, o uint64, tail []byte) error {
 	if tail[0] == 1 {
 		return l.rename(o, fmt.Sprintf("%s-%d", k.id, k.n), tail[1:9])
 	}
+	if !l.b.cfg.Quarantine && l.b.bad.full() {
+		l.b.bad.n++ // nobody will read where it is
+		return nil
+	}
 	pair, err := l.entries(k.first, o)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/format"
 )
 
 // write puts a file into a new folder and returns its path.
@@ -190,4 +191,64 @@ func BenchmarkBuildManySmallRows(b *testing.B) {
 	}
 	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 	b.ReportMetric(float64(peak)/(1<<20), "peak-heap-MiB")
+}
+
+func TestBatchFilesAreWholeLines(t *testing.T) {
+	t.Parallel()
+	line := func(id, text string) string {
+		return fmt.Sprintf(`{"custom_id":%q,"method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[{"role":"user","content":%q}]}}`, id, text)
+	}
+	p := write(t, "in.jsonl", line("a", "x")+"\n"+line("b", "y")+"\n"+line("c", "x")+"\n")
+	m := build(t, Config{URI: p, KeyFields: []string{"url", "body"}})
+	if m.Header().Format != "openai_batch" {
+		t.Errorf("format %s", m.Header().Format)
+	}
+	for i, it := range items(t, m) {
+		want := []string{"a", "b", "c"}[i]
+		l, err := format.ParseBatchLine(it.Payload)
+		if err != nil || it.ID != want || l.CustomID != want || l.URL != "/v1/chat/completions" || !strings.HasPrefix(string(l.Body), `{"model":"m"`) {
+			t.Errorf("item %d: %+v %v", i, l, err)
+		}
+		if (it.Leader == 0) != (i == 2) || it.Leads != (i == 0) {
+			t.Errorf("item %d: %+v", i, it.Entry)
+		}
+	}
+	if _, err := format.ParseBatchLine([]byte(`{"custom_id":"a"}`)); batch.KindOf(err) != batch.Invalid {
+		t.Error(err)
+	}
+}
+
+// TestBadRowsLeaveTheOthersAlone quarantines rows of every kind between good ones.
+func TestBadRowsLeaveTheOthersAlone(t *testing.T) {
+	t.Parallel()
+	p := write(t, "in.csv", "id,text,token_budget\na,x,\nb,x,12\nc\nd,x,many\na,x,\n,x,\ne,\"x\"y,\nf,x,7\n")
+	m, report, err := Build(t.Context(), Config{URI: p, ID: "id", Quarantine: true, TokenBudgetField: "token_budget", KeyFields: []string{"text"}}, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	want := []struct {
+		id     string
+		bad    string
+		budget int64
+		leader batch.Ordinal
+	}{{"a", "", NoBudget, NoLeader}, {"b", "", 12, 0}, {"bad-2", "1 fields, but there are 3 columns", NoBudget, NoLeader},
+		{"d", `the field "token_budget" must be`, NoBudget, NoLeader}, {"a#duplicate-2", "the id is already that of", NoBudget, NoLeader},
+		{"bad-5", `the field "id" is empty`, NoBudget, NoLeader}, {"bad-6", "something follows the closing quote", NoBudget, NoLeader}, {"f", "", 7, 0}}
+	for i, it := range items(t, m) {
+		w := want[i]
+		if it.ID != w.id || !strings.HasPrefix(it.Bad, w.bad) || (it.Bad == "") != (w.bad == "") || it.TokenBudget != w.budget || it.Leader != w.leader ||
+			(it.Payload == nil) != (w.bad != "") {
+			t.Errorf("item %d: %+v %s", i, it.Entry, it.Payload)
+		}
+		if o, ok, err := m.Lookup(w.id); !ok || err != nil || o != it.Ordinal {
+			t.Errorf("Lookup(%s) = %d %v %v", w.id, o, ok, err)
+		}
+	}
+	if c := m.Header().Counts; report.Bad != 5 || c.Bad != 5 || c.Followers != 2 || c.Leaders != 1 || len(report.Examples) != 5 {
+		t.Errorf("%d bad, counts %+v", report.Bad, c)
+	}
+	if err := m.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

@@ -21,6 +21,8 @@ type job struct {
 	err   error
 	// ended says that the input has no more blocks; the job has no rows then.
 	ended bool
+	// large says that the job holds the pipeline's one token for large blocks.
+	large bool
 }
 
 // pipeline reads all inputs on one goroutine, and makes their rows into items
@@ -32,6 +34,7 @@ type pipeline struct {
 	free    chan *job
 	work    chan *job
 	order   chan *job
+	large   chan struct{} // so that long rows cannot fill every slot
 }
 
 // errEnough ends a pipeline whose consumer needs no more rows.
@@ -43,6 +46,7 @@ func (p *pipeline) run(ctx context.Context, take func(*job) error) error {
 	defer cancel()
 	slots := 2*p.workers + 2
 	p.free, p.work, p.order = make(chan *job, slots), make(chan *job, slots), make(chan *job, slots)
+	p.large = make(chan struct{}, 1)
 	for range slots {
 		p.free <- &job{}
 	}
@@ -61,6 +65,10 @@ func (p *pipeline) run(ctx context.Context, take func(*job) error) error {
 			if failed != nil {
 				cancel()
 			}
+		}
+		if j.large {
+			*j = job{}
+			<-p.large
 		}
 		p.free <- j
 	}
@@ -97,6 +105,13 @@ func (p *pipeline) readOne(ctx context.Context, in *inputFile) bool {
 		case j = <-p.free:
 		}
 		*j = job{input: in, block: j.block, items: j.items[:0], arena: j.arena[:0], done: make(chan struct{})}
+		j.block.OnLarge(func() {
+			select {
+			case <-ctx.Done():
+			case p.large <- struct{}{}:
+				j.large = true
+			}
+		})
 		if err == nil {
 			err = in.reader.Next(&j.block)
 		}
