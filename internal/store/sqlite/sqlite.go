@@ -99,9 +99,12 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	d.read = newReader(pool)
 	if cfg.ReadOnly {
 		if err := d.read.PingContext(ctx); err != nil {
-			return nil, d.fail("open", err)
+			return nil, errors.Join(d.fail("open", err), d.Close())
 		}
-		return d, d.checkSchema(ctx)
+		if err := d.checkSchema(ctx); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		return d, nil
 	}
 	if d.write, err = Handle(cfg.Path, 1, false); err != nil {
 		return nil, d.fail("open", err)
@@ -169,7 +172,7 @@ func (d *DB) migrate(ctx context.Context) error {
 const libraryVersion = "3.54.1"
 
 // SchemaVersion is the newest migration this binary knows.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // newer refuses a store that a later binary has migrated.
 func (d *DB) newer(ctx context.Context) error {
