@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/store"
 )
 
@@ -61,6 +62,9 @@ func (d *DB) takeOver(ctx context.Context, tx txn, s store.Shard) error {
 	}
 	first, _ := r.Span(s.Ref.Shard)
 	for k, i := range settled.Unknown {
+		if _, err := tx.exec(ctx, "INSERT INTO lost (run_id, shard, epoch, item) VALUES (?,?,?,?)", s.Ref.Run, s.Ref.Shard, s.Ref.Epoch, i); err != nil {
+			return err
+		}
 		a := batch.Attempt{Ordinal: first + batch.Ordinal(i), Shard: s.Ref.Shard, Epoch: s.Ref.Epoch, Class: batch.ClassUnknown,
 			Message: "on the wire when its worker was lost", Estimated: true, StartedAt: d.now()}
 		if k == 0 {
@@ -85,7 +89,7 @@ func (d *DB) takeOver(ctx context.Context, tx txn, s store.Shard) error {
 // audit rings again for what is ready and whose bell seems lost.
 func (d *DB) audit(ctx context.Context, tx txn, id batch.RunID, now int64, all bool) error {
 	r, err := runRow(ctx, tx, id)
-	if err != nil || r.State.Ended() {
+	if err != nil || (r.State.Ended() && r.Target == "") {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE run SET active_us=active_us+iif(state='running' AND running_since>0, ?1-running_since, 0),
@@ -122,64 +126,82 @@ func (d *DB) audit(ctx context.Context, tx txn, id batch.RunID, now int64, all b
 // lateSeq sets the record of a late answer apart from the chunks of its epoch.
 const lateSeq = 1 << 32
 
-// Late is T4: the truth of a call whose lease was lost, taken once.
+// Late is T4: the truth of a call whose lease was lost, taken once. What is
+// not noted as lost was committed, or told before.
 func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
 	err = d.inTx(ctx, "late", func(ctx context.Context, tx txn) error {
 		kept = false
-		s, err := shardRow(ctx, tx, l.Ref.Run, l.Ref.Shard)
-		if err != nil {
-			return err
-		}
-		if s.Ref.Epoch <= l.Ref.Epoch {
-			return errors.New("late answer of a lease that is current")
-		}
-		chunk := []byte{} // an empty group: the correction alone
-		if l.Outcome != nil {
-			chunk = l.Outcome.Chunk
-		}
-		n, err := tx.exec(ctx, chunkSQL, l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, lateSeq+int64(l.Index), chunk)
-		if err != nil || n == 0 {
-			return err // it was told before
-		}
-		// The worst case was moved to at risk when the lease was lost; now the
-		// truth takes its place.
-		if err := move(ctx, tx, l.Ref.Run, batch.Settlement{Spent: l.Charge, AtRisk: l.Worst.Minus(l.Worst).Minus(l.Worst)}); err != nil {
-			return err
-		}
-		// The outcome is kept only if nobody has the item: a lease holder writes
-		// whole books, so a leased shard is not touched.
-		free := s.State == batch.ShardOpen || s.State == batch.ShardParked
-		kept = l.Outcome != nil && l.State != batch.ItemPending && free && !s.Book.Done.Get(l.Index)
-		if !kept {
-			return d.dropLateOutcome(ctx, tx, l)
-		}
-		s.Book.Close(l.Index, l.State)
-		s.Book.Usage = s.Book.Usage.Plus(l.Usage)
-		if err := writeShard(ctx, tx, s, 0, 0); err != nil {
-			return err
-		}
-		x := *l.Outcome
-		x.Chunk = nil
-		if err := d.keep(ctx, tx, l.Ref, x); err != nil {
-			return err
-		}
 		r, err := runRow(ctx, tx, l.Ref.Run)
 		if err != nil {
 			return err
 		}
-		return d.ringShards(ctx, tx, r, []store.Shard{s})
+		s, err := shardRow(ctx, tx, l.Ref.Run, l.Ref.Shard)
+		sealed := err != nil && batch.KindOf(err) == batch.NotFound
+		if err != nil && !sealed {
+			return err
+		}
+		if !sealed && s.Ref.Epoch <= l.Ref.Epoch {
+			return errors.New("late answer of a lease that is current")
+		}
+		n, err := tx.exec(ctx, "DELETE FROM lost WHERE run_id=? AND shard=? AND epoch=? AND item=?", l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, l.Index)
+		if err != nil || n == 0 {
+			return err
+		}
+		if err := correct(ctx, tx, l); err != nil {
+			return err
+		}
+		// The outcome is kept only if nobody has the item: a lease holder writes
+		// whole books, so a leased shard is not touched.
+		free := !sealed && (s.State == batch.ShardOpen || s.State == batch.ShardParked)
+		kept = l.Outcome != nil && l.State != batch.ItemPending && free && !s.Book.Done.Get(l.Index)
+		if err := d.recordLate(ctx, tx, l, kept); err != nil {
+			return err
+		}
+		if kept {
+			s.State = batch.ShardOpen
+			s.Book.Close(l.Index, l.State)
+			if err := writeShard(ctx, tx, s, 0, 0); err != nil {
+				return err
+			}
+			if err := d.ringShards(ctx, tx, r, []store.Shard{s}); err != nil {
+				return err
+			}
+		}
+		freed := l.Worst.Minus(l.Charge)
+		if (freed.Tokens <= 0 && freed.Pico <= 0) || r.State != batch.RunRunning || r.Target != "" {
+			return nil
+		}
+		return d.unpark(ctx, tx, r, -1)
 	})
 	return kept, err
 }
 
-// dropLateOutcome keeps the attempt of a late answer and not its outcome.
-func (d *DB) dropLateOutcome(ctx context.Context, tx txn, l store.Late) error {
+// correct puts the truth of a call in the place of its worst case, which was
+// moved to at risk when the lease was lost. Its usage goes to the run, since
+// the shard's row may be another holder's, or gone.
+func correct(ctx context.Context, tx txn, l store.Late) error {
+	none := money.Amount{}
+	if err := move(ctx, tx, l.Ref.Run, batch.Settlement{Spent: l.Charge, AtRisk: none.Minus(l.Worst)}); err != nil {
+		return err
+	}
+	u := l.Usage
+	_, err := tx.ExecContext(ctx, `UPDATE run SET u_input=u_input+?, u_output=u_output+?, u_cached=u_cached+?, u_write=u_write+?,
+ u_reasoning=u_reasoning+? WHERE run_id=?`, u.Input, u.Output, u.Cached, u.CacheWrite, u.Reasoning, l.Ref.Run)
+	return err
+}
+
+// recordLate keeps the attempt of a late answer, and with its outcome, when
+// that is kept, what goes with a commit.
+func (d *DB) recordLate(ctx context.Context, tx txn, l store.Late, kept bool) error {
 	if l.Outcome == nil {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, "UPDATE chunk SET body=? WHERE run_id=? AND shard=? AND epoch=? AND seq=?",
-		l.Outcome.Late, l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, lateSeq+int64(l.Index))
-	return err
+	x := *l.Outcome
+	x.Seq = lateSeq + int64(l.Index)
+	if !kept {
+		x = store.Delta{Seq: x.Seq, Chunk: x.Late}
+	}
+	return d.keep(ctx, tx, l.Ref, x)
 }
 
 // shards reads the rows a condition selects, in order.

@@ -55,6 +55,11 @@ func Run(t *testing.T, open Open) {
 		{"a dead worker is taken over", takenOver},
 		{"a living worker is not taken over", living},
 		{"a lost bell is rung again", audits},
+		{"the truth is taken once", lateOnce},
+		{"a late outcome is kept only when the item is free", lateOutcome},
+		{"the truth is taken after its stretch was sealed", lateSealed},
+		{"no truth is taken of a call that was committed", lateCommitted},
+		{"a late answer frees money for what is parked", lateUnparks},
 		{"failed items are listed", failures},
 		{"reopened items are worked again", reopens},
 		{"sealed shards reopen above every old epoch", reopensSealed},
@@ -62,6 +67,7 @@ func Run(t *testing.T, open Open) {
 		{"chunks are paged in the order of commit", pages},
 		{"answers are kept once for each scope", answers},
 		{"everything outlives a restart", survives},
+		{"random histories keep the ledger", ledger},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
