@@ -82,11 +82,12 @@ func (d *DB) stopIfStuck(ctx context.Context, tx txn, r store.Run, dim money.Dim
 	if err != nil || live > 0 || parked == 0 || r.Target != "" || r.State != batch.RunRunning {
 		return err
 	}
-	if dim == money.DimNone {
-		dim = money.DimTokens
+	reason := "the budget lets no further call start"
+	switch dim {
+	case money.DimTokens, money.DimUSD, money.DimRetries:
+		reason = "the " + string(dim) + " budget lets no further call start"
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE run SET target=?, reason=? WHERE run_id=?", batch.RunStoppedBudget,
-		"the "+string(dim)+" budget lets no further call start", r.ID); err != nil {
+	if _, err := tx.ExecContext(ctx, "UPDATE run SET target=?, reason=? WHERE run_id=?", batch.RunStoppedBudget, reason, r.ID); err != nil {
 		return err
 	}
 	return d.ringFinish(ctx, tx, r.ID)
@@ -207,6 +208,9 @@ func (d *DB) Release(ctx context.Context, ref batch.LeaseRef, notBefore int64, s
 		}
 		if s.Ref.Epoch != ref.Epoch || s.State != batch.ShardLeased {
 			return batch.ErrFenced
+		}
+		if !s.Book.Open.IsZero() {
+			return &batch.Error{Kind: batch.Internal, Op: "release", Ref: ref.String(), Msg: "calls of the lease may be on the wire"}
 		}
 		settled := s.Book.Settle()
 		if err := move(ctx, tx, ref.Run, settled); err != nil {
