@@ -169,7 +169,7 @@ func (d *DB) Transition(ctx context.Context, id batch.RunID, from []batch.RunSta
 		if err := tx.QueryRowContext(ctx, "SELECT running_since FROM run WHERE run_id=?", id).Scan(&was); err != nil {
 			return err
 		}
-		if r.State == batch.RunRunning && to != batch.RunRunning && was > 0 {
+		if r.State == batch.RunRunning && was > 0 {
 			active = now - was
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE run SET state=?1, reason=?2, ended_at=?3, running_since=?4, active_us=active_us+?5,
@@ -226,6 +226,9 @@ func (d *DB) SetTarget(ctx context.Context, id batch.RunID, target batch.RunStat
 			return err
 		}
 		r.Target = target
+		if target == "" && r.State == batch.RunRunning {
+			return d.goOn(ctx, tx, id) // bells that were heard meanwhile were no-ops
+		}
 		return d.finishIfIdle(ctx, tx, r)
 	})
 }
@@ -264,7 +267,13 @@ func (d *DB) Reopen(ctx context.Context, id batch.RunID, items []batch.Ordinal) 
 		}
 		byShard := map[batch.ShardNo][]int{}
 		for _, o := range items {
-			byShard[batch.ShardNo(int64(o)/int64(r.ShardSize))] = append(byShard[batch.ShardNo(int64(o)/int64(r.ShardSize))], int(int64(o)%int64(r.ShardSize)))
+			if o < 0 || int64(o) >= r.Items {
+				return &batch.Error{Kind: batch.NotFound, Op: "retry", Ref: string(id), Msg: fmt.Sprintf("there is no item %d", o)}
+			}
+			no, i := batch.ShardNo(int64(o)/int64(r.ShardSize)), int(int64(o)%int64(r.ShardSize))
+			if !slices.Contains(byShard[no], i) {
+				byShard[no] = append(byShard[no], i)
+			}
 		}
 		for no, is := range byShard {
 			if err := d.reopenShard(ctx, tx, r, no, is); err != nil {
@@ -276,7 +285,12 @@ func (d *DB) Reopen(ctx context.Context, id batch.RunID, items []batch.Ordinal) 
 	})
 }
 
+// reopenShard makes items of a shard pending again; those that are pending
+// already are passed over.
 func (d *DB) reopenShard(ctx context.Context, tx txn, r store.Run, no batch.ShardNo, is []int) error {
+	if int64(no) >= r.Opened {
+		return nil
+	}
 	s, err := shardRow(ctx, tx, r.ID, no)
 	if err != nil && batch.KindOf(err) != batch.NotFound {
 		return err
@@ -290,10 +304,11 @@ func (d *DB) reopenShard(ctx context.Context, tx txn, r store.Run, no batch.Shar
 		}
 		// Epochs of one shard never repeat: a fence would let an old lease in,
 		// and a chunk's name would be taken.
-		if err := tx.QueryRowContext(ctx, "SELECT retried*1000000 FROM run WHERE run_id=?", r.ID).Scan(&s.Ref.Epoch); err != nil {
-			return err
-		}
-		s.Ref.Epoch += 1_000_000
+		s.Ref.Epoch = batch.Epoch(r.Retried+1) * 1_000_000
+	}
+	is = slices.DeleteFunc(slices.Clone(is), func(i int) bool { return !s.Book.Done.Get(i) })
+	if len(is) == 0 {
+		return nil
 	}
 	if closed {
 		// What it had was added to the run when it closed.
