@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/batchwright/batchwright/internal/app"
@@ -18,7 +19,30 @@ func (inv *invocation) open(ctx context.Context, mode Mode, command string) (*Se
 }
 
 func (inv *invocation) openAt(ctx context.Context, dir string, mode Mode, command string) (*Session, error) {
-	return inv.sys.Open(ctx, OpenOptions{DataDir: dir, Mode: mode, Command: command, Log: inv.p.err, Verbose: inv.g.Verbose})
+	const patience = 5 * time.Second
+	for until := inv.sys.Now().Add(patience); ; {
+		s, err := inv.sys.Open(ctx, OpenOptions{DataDir: dir, Mode: mode, Command: command, Log: inv.p.err, Verbose: inv.g.Verbose})
+		if batch.KindOf(err) != batch.Conflict || err == nil || !inv.letsGo(ctx, dir) || inv.sys.Now().After(until) {
+			return s, err
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// letsGo reports whether the process that holds a data directory is about to
+// give it up: it does not answer any more, or nothing it could work on goes on.
+// So one command can follow another's end at once.
+func (inv *invocation) letsGo(ctx context.Context, dir string) bool {
+	d, err := datadir.Open(dir, false)
+	if err != nil {
+		return false
+	}
+	c := httpapi.Dial(d.Socket())
+	defer c.Close() //nolint:errcheck // idle connections only
+	runs, err := c.List(ctx, "", 50)
+	return err != nil || !slices.ContainsFunc(runs, func(s app.Status) bool { return !stands(s) })
 }
 
 // reading runs f on a session that only reads.

@@ -115,7 +115,7 @@ func (t *ttyProgress) fast(f frame) []string {
 		out = append(out, fmt.Sprintf("%.1f it/s", f.perSec), report.Short(int64(f.tokPerMin))+" tok/min")
 	}
 	if x := f.Pacing; x != nil {
-		s := fmt.Sprintf("%d of %d at once", x.InFlight, x.Limit)
+		s := fmt.Sprintf("%d/%d calls", x.InFlight, x.Limit)
 		if x.Cooldown != nil && x.Cooldown.After(f.at) {
 			s += fmt.Sprintf(", cooling down %s", x.Cooldown.Sub(f.at).Round(100*time.Millisecond))
 		} else if x.Why != "" && x.Limit < x.Max {
@@ -124,7 +124,7 @@ func (t *ttyProgress) fast(f frame) []string {
 		out = append(out, s)
 	}
 	if f.eta > 0 {
-		out = append(out, fmt.Sprintf("ETA %s → %s", report.Duration(f.eta), f.at.Add(f.eta).Format("15:04:05 MST")))
+		out = append(out, fmt.Sprintf("ETA %s → %s", report.Duration(f.eta), f.at.Add(f.eta).Format("15:04 MST")))
 	}
 	return out
 }

@@ -82,15 +82,16 @@ func (c *validateCommand) write(inv *invocation, all spec.Diagnostics) error {
 
 // loadSpec reads a spec, - being stdin.
 func (inv *invocation) loadSpec(file string) (*spec.Spec, spec.Diagnostics) {
-	if file == "-" {
-		return spec.Load(func(path string) ([]byte, error) {
-			if path == "-" {
-				return inv.readStdin()
-			}
-			return inv.sys.ReadFile(path)
-		}, "-")
+	sp, ds := spec.Load(func(path string) ([]byte, error) {
+		if path == "-" && file == "-" {
+			return inv.readStdin()
+		}
+		return inv.sys.ReadFile(path)
+	}, file)
+	if sp != nil && sp.Task.Provider == "sim" && sp.Task.Model == "" {
+		sp.Task.Model = "sim-1" // a spec for sim needs no model; requests have one
 	}
-	return spec.Load(inv.sys.ReadFile, file)
+	return sp, ds
 }
 
 // compile finds what only the template engine and the schema compiler know.
