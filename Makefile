@@ -30,7 +30,7 @@ race: ## the tests of the core under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(RACE)
 
 check: ## what must be green before a change is offered: format, vet, all tests (layers and generated docs among them)
-	@unformatted=$$(gofmt -l bench cmd internal); test -z "$$unformatted" || { echo "gofmt these, or make fmt:"; echo "$$unformatted"; exit 1; }
+	@unformatted=$$(gofmt -l bench cmd internal torture); test -z "$$unformatted" || { echo "gofmt these, or make fmt:"; echo "$$unformatted"; exit 1; }
 	CGO_ENABLED=0 $(GO) vet -tags $(TAGS) ./...
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) ./...
 
@@ -43,7 +43,7 @@ $(LINT): Makefile
 		GOBIN=$(CURDIR)/bin GOFLAGS= CGO_ENABLED=0 $(GO) install -ldflags '-X main.version=$(LINT_VERSION:v%=%)' github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION); fi
 
 fmt: ## format all Go files
-	gofmt -w bench cmd internal
+	gofmt -w bench cmd internal torture
 
 tidy: ## tell whether go.mod and go.sum say what the code needs, and nothing more
 	$(GO) mod tidy -diff
@@ -63,7 +63,6 @@ bench: build ## batchwright beside a bare client loop, and the packages' own ben
 	$(GO) run -tags $(TAGS) ./bench -bin bin/batchwright
 
 torture: build ## the long crash runs against the real binary
-	@test -d torture || { echo "no torture suite in this tree"; exit 1; }
 	$(GO) run -tags $(TAGS) ./torture -bin bin/batchwright
 
 demo-llm: ## two jobs against a real small language model on this machine

@@ -1,4 +1,4 @@
-"""Show what one demo run did: its verdict, some answers and how many are right.
+"""Show what one demo run did: its verdict and its first answers.
 
 Usage: show_run.py JOB-FOLDER JSON-OF-THE-RUN SECONDS
 """
@@ -26,8 +26,6 @@ def main(folder, printed, seconds):
           f"{items['ok']} of {items['total']} ok, {items['failed']} failed, "
           f"{tokens['input']} input and {tokens['output']} output tokens, "
           f"{summary['attempts']} attempts")
-    if summary.get("evaluation"):
-        print(f"  evaluation: {json.dumps(summary['evaluation'], ensure_ascii=False)}")
     results = pathlib.Path(folder, "out", summary["run_id"], "results.jsonl")
     with results.open(encoding="utf-8") as lines:
         for _, line in zip(range(5), lines):

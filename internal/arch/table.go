@@ -96,6 +96,7 @@ var places = map[string]place{
 	"internal/version": {layer: ground},
 	"internal/arch":    {layer: shed},
 	"bench":            {layer: shed},
+	"torture":          {layer: shed},
 
 	"internal/provider/sim": {layer: adapter, also: map[string]string{
 		"internal/provider":        ownPort,
