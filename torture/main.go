@@ -45,7 +45,7 @@ func main() {
 	flag.IntVar(&c.kills, "kills", 10, "kills")
 	flag.IntVar(&c.concurrency, "c", 64, "open calls")
 	flag.DurationVar(&c.latency, "latency", 20*time.Millisecond, "of a call")
-	flag.StringVar(&c.faults, "faults", "500:0.01,badjson:0.005", "of the provider, as batchwright simulate takes them")
+	flag.StringVar(&c.faults, "faults", "500:0.01,429:0.005", "of the provider, as batchwright simulate takes them; none may change an answer that is ok")
 	flag.Int64Var(&c.budget, "budget", 40_000_000, "token budget of the run")
 	flag.DurationVar(&c.lo, "after", 200*time.Millisecond, "kill no sooner than this after the start")
 	flag.DurationVar(&c.hi, "before", 1500*time.Millisecond, "and no later")

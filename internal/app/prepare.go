@@ -194,7 +194,8 @@ func (a *App) lane(sp *spec.Spec, host, key string) *worker.Lane {
 	sum := sha256.Sum256([]byte(key))
 	k := pacing.Key{Host: host, KeyID: hex.EncodeToString(sum[:8]), Model: sp.Task.Model}
 	g := a.cfg.Gates.Get(k, pacing.Config{RPM: sp.Pacing.RPM, TPM: sp.Pacing.TPM, MinConcurrency: sp.Pacing.MinConcurrency,
-		MaxConcurrency: sp.Pacing.MaxConcurrency, Now: a.cfg.Now, Rand: a.cfg.Rand})
+		// OpenAI counts a call's limit of output against the rate when it comes.
+		KeepEstimate: sp.Task.Provider == "openai", MaxConcurrency: sp.Pacing.MaxConcurrency, Now: a.cfg.Now, Rand: a.cfg.Rand})
 	a.lanes.mu.Lock()
 	defer a.lanes.mu.Unlock()
 	if a.lanes.m == nil {

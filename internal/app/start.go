@@ -304,6 +304,14 @@ func (a *App) draft(ctx context.Context, sp *spec.Spec, id batch.RunID, m *manif
 		return r, nil, err
 	}
 	r.OutputURI = a.outputURI(sp, id)
+	// A place that cannot be written is better known before than after.
+	_, done, err := a.destination(ctx, r)
+	if err == nil {
+		err = done()
+	}
+	if err != nil {
+		return r, nil, err
+	}
 	card, err := a.price(sp)
 	if err != nil {
 		return r, nil, err

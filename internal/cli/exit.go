@@ -83,7 +83,7 @@ var stateCodes = map[batch.RunState]Code{
 
 // reasonCodes refine paused and failed by how the run's reason begins.
 var reasonCodes = map[batch.RunState]map[string]Code{
-	batch.RunPaused: {"auth": CodeCredentials, "quota_money": CodeAccount, "unreachable": CodeUnavailable},
+	batch.RunPaused: {"auth": CodeCredentials, "quota_money": CodeAccount, "unreachable": CodeUnavailable, "delivery": CodeUnavailable},
 	batch.RunFailed: {"reserve_breach": CodeInternal, "input_changed": CodeInvalid},
 }
 

@@ -109,10 +109,11 @@ func (s *shard) charge(it *item, res provider.Result) (money.Amount, bool) {
 	retries := it.worst.Retries
 	if res.HasUsage { // whatever the class: an error inside an answer can be billed
 		c, err := s.r.cost(res.Usage)
-		if err == nil {
-			c.Retries = retries
-			return c, false
+		if err != nil { // beyond all arithmetic: its tokens are a breach that stops the run
+			c.Pico = it.worst.Pico
 		}
+		c.Retries = retries
+		return c, err != nil
 	}
 	// An error status without usage (a filter that answers 400) is not billed.
 	silent := t.Billed && !res.HasUsage && res.Status < 300
@@ -209,20 +210,32 @@ func (s *shard) outcome(i int, o batch.Outcome) {
 	o.Ordinal, o.ID, o.Epoch, o.Attempt = it.Ordinal, it.ID, s.ref.Epoch, it.n
 	s.group.Outcomes = append(s.group.Outcomes, o)
 	s.touch()
-	switch {
-	case o.State == batch.ItemFailed:
-		s.failed = append(s.failed, store.Failure{Run: s.r.ID, Ordinal: o.Ordinal, ID: o.ID, Class: o.Class, Message: o.Message,
-			Attempts: int(s.book.Attempts[i]) + int(s.book.Lost[i])})
-	case s.r.Policy.Retried:
-		s.healed = append(s.healed, o.Ordinal)
-	}
 	if it.Leads {
 		s.r.answers.Store(it.Ordinal, o)
-		s.answers = append(s.answers, s.answer(string(s.r.ID), leaderKey(it.Ordinal), o))
+	}
+	d := s.beside(i, o)
+	s.failed = append(s.failed, d.Failed...)
+	s.healed = append(s.healed, d.Healed...)
+	s.answers = append(s.answers, d.Answers...)
+}
+
+// beside is what is written with the outcome of item i.
+func (s *shard) beside(i int, o batch.Outcome) (d store.Delta) {
+	it := &s.items[i]
+	switch {
+	case o.State == batch.ItemFailed:
+		d.Failed = []store.Failure{{Run: s.r.ID, Ordinal: o.Ordinal, ID: o.ID, Class: o.Class, Message: o.Message,
+			Attempts: int(s.book.Attempts[i]) + int(s.book.Lost[i])}}
+	case s.r.Policy.Retried:
+		d.Healed = []batch.Ordinal{o.Ordinal}
+	}
+	if it.Leads {
+		d.Answers = append(d.Answers, s.answer(string(s.r.ID), leaderKey(it.Ordinal), o))
 	}
 	if s.r.Policy.Cache && o.State == batch.ItemOK && !o.Cached && o.CopyOf == "" && o.Class == batch.ClassOK {
-		s.answers = append(s.answers, s.answer(store.CacheScope, it.Hash[:], o))
+		d.Answers = append(d.Answers, s.answer(store.CacheScope, it.Hash[:], o))
 	}
+	return d
 }
 
 func (s *shard) answer(scope string, key []byte, o batch.Outcome) store.Answer {
@@ -346,8 +359,12 @@ func (s *shard) late(ctx context.Context, i int, a batch.Attempt, outs map[batch
 		if err != nil {
 			return err
 		}
-		l.State, l.Outcome.Chunk = o.State, both
+		d := s.beside(i, o)
+		d.Chunk, d.Late = both, only
+		l.State, l.Outcome = o.State, &d
 	}
-	_, err = s.w.cfg.Store.Late(ctx, l)
-	return err
+	return s.w.insist(ctx, s.r, func() error {
+		_, err := s.w.cfg.Store.Late(ctx, l)
+		return err
+	})
 }

@@ -60,7 +60,9 @@ type Run struct {
 	abort    context.CancelFunc
 	calls    context.Context // ends only when answers are not waited for any more
 	finish   sync.Mutex      // one seal or finish at a time
-	answers  sync.Map        // leader ordinal -> batch.Outcome, while this process lives
+
+	finishFailed int      // in a row; under finish
+	answers      sync.Map // leader ordinal -> batch.Outcome, while this process lives
 }
 
 // worst is the most a call can cost.

@@ -90,8 +90,8 @@ func newShard(w *Worker, r *Run, works []Work) (*shard, error) {
 		reply: make(chan error, 1), ends: make(chan flight, len(works)), wake: make(chan struct{}, 1)}
 	for i := range works {
 		s.items[i].Work = works[i]
-		if works[i].Bad != "" {
-			continue
+		if works[i].Bad != "" || s.copies(&s.items[i]) {
+			continue // never called: it holds no money that another could use
 		}
 		c, err := r.worst(works[i].Call, false)
 		if err != nil {
@@ -159,9 +159,9 @@ func (s *shard) loop(ctx context.Context) error {
 // needs to happen; or that the lease is over.
 func (s *shard) step(ctx context.Context) (wait time.Duration, over bool, notBefore int64, stuck money.Dimension) {
 	now := s.w.cfg.Now()
-	next, waiting := time.Time{}, false
+	next, waiting, copies := time.Time{}, false, false
 	if !s.r.stopped() && s.sent == nil {
-		next, waiting = s.choose(ctx, now)
+		next, waiting, copies = s.choose(ctx, now)
 	}
 	if s.due(now) {
 		s.submit()
@@ -170,9 +170,10 @@ func (s *shard) step(ctx context.Context) (wait time.Duration, over bool, notBef
 	switch {
 	case idle && (s.r.stopped() || s.book.Pending() == 0):
 		return 0, true, 0, money.DimNone
-	case idle && s.short != money.DimNone && !waiting:
-		// Nothing in the air can free more for this lease. Handed back, its
-		// surplus serves a new claim; if it never started a call, it is stuck.
+	case idle && s.short != money.DimNone && (!waiting || copies):
+		// Nothing in the air can free more for this lease, and what copies wait
+		// for may need what it holds. Handed back, its surplus serves a new
+		// claim; if it never started a call, it is stuck.
 		if s.worked {
 			return 0, true, 0, money.DimNone
 		}
@@ -211,8 +212,10 @@ func (s *shard) onlyCopies() bool {
 func (s *shard) copies(it *item) bool { return it.Leader >= 0 && !s.r.Policy.Retried }
 
 // choose starts ready items in order as far as the lane and the lease allow.
-// It returns when the next waiting item is ready, if one waits.
-func (s *shard) choose(ctx context.Context, now time.Time) (next time.Time, waiting bool) {
+// It returns when the next waiting item is ready, if one waits, and whether
+// copies alone wait.
+func (s *shard) choose(ctx context.Context, now time.Time) (next time.Time, waiting, copies bool) {
+	copies = true
 	note := func(t time.Time) {
 		if !waiting || t.Before(next) {
 			next, waiting = t, true
@@ -228,6 +231,7 @@ func (s *shard) choose(ctx context.Context, now time.Time) (next time.Time, wait
 		case it.phase != ready:
 		case it.at.After(now):
 			note(it.at)
+			copies = copies && s.copies(it)
 		case it.Bad != "":
 			s.close(i, batch.Outcome{State: batch.ItemFailed, Class: batch.ClassBadItem, Message: it.Bad})
 		case s.copies(it):
@@ -246,10 +250,16 @@ func (s *shard) choose(ctx context.Context, now time.Time) (next time.Time, wait
 		}
 	}
 	if len(able) == 0 || s.short != money.DimNone {
-		return next, waiting
+		return next, waiting, copies
 	}
 	s.start(ctx, able)
-	return next, waiting
+	for _, i := range able {
+		if it := &s.items[i]; it.phase == ready && it.at.After(now) {
+			note(it.at) // the store did not answer
+			copies = false
+		}
+	}
+	return next, waiting, copies
 }
 
 func (s *shard) overItemBudget(i int) bool {
@@ -290,8 +300,8 @@ func (s *shard) startOne(ctx context.Context, i int) bool {
 		need = money.Amount{Tokens: max(need.Tokens, 0), Pico: max(need.Pico, 0), Retries: max(need.Retries, 0)}
 		hit, terr := s.w.cfg.Store.TopUp(ctx, s.ref, need)
 		switch {
-		case terr != nil:
-			s.short = money.DimTokens
+		case terr != nil: // the store's trouble, not the budget's
+			it.at = s.w.cfg.Now().Add(time.Second)
 			return false
 		case hit == money.DimRetries:
 			s.close(i, batch.Outcome{State: batch.ItemFailed, Class: batch.ClassRetryBudget,

@@ -43,8 +43,10 @@ type Worker struct {
 	cfg    Config
 	commit *committer
 
-	mu   sync.Mutex
-	runs map[batch.RunID]*Run
+	mu       sync.Mutex
+	runs     map[batch.RunID]*Run
+	held     map[batch.LeaseRef]bool // leases some goroutine works
+	draining bool
 
 	loops  sync.WaitGroup // committer and heart
 	shards sync.WaitGroup
@@ -59,7 +61,7 @@ func New(cfg Config) *Worker {
 	if cfg.UnreachableAfter == 0 {
 		cfg.UnreachableAfter = 30 * time.Second
 	}
-	w := &Worker{cfg: cfg, runs: map[batch.RunID]*Run{}}
+	w := &Worker{cfg: cfg, runs: map[batch.RunID]*Run{}, held: map[batch.LeaseRef]bool{}}
 	w.commit = &committer{leases: cfg.Store, in: make(chan write, 1024), now: cfg.Now, fault: w.fault}
 	return w
 }
@@ -127,6 +129,9 @@ func (w *Worker) Halt(id batch.RunID, now bool) {
 // Drain stops starting calls of every run and waits until all leases are
 // handed back, or until ctx ends; then answers are not waited for.
 func (w *Worker) Drain(ctx context.Context) {
+	w.mu.Lock()
+	w.draining = true // no shard is begun after this
+	w.mu.Unlock()
 	for _, r := range w.all() {
 		r.stop()
 	}
@@ -158,10 +163,9 @@ func (w *Worker) Hear(ctx context.Context, b batch.Bell) error {
 	}
 	switch b.Kind {
 	case batch.BellWork:
-		if r.stopped() {
+		if r.stopped() || !w.enter() {
 			return nil
 		}
-		w.shards.Add(1)
 		defer w.shards.Done()
 		return w.work(ctx, r, b)
 	case batch.BellSeal:
@@ -171,9 +175,56 @@ func (w *Worker) Hear(ctx context.Context, b batch.Bell) error {
 	case batch.BellFinish:
 		r.finish.Lock()
 		defer r.finish.Unlock()
-		return w.cfg.Finish(ctx, b.Run)
+		return w.finish(ctx, r)
 	}
 	return nil
+}
+
+// deliverTries is how often outputs are tried before a person is asked; the
+// audit rings again every few seconds.
+const deliverTries = 3
+
+// finish ends a run. Outputs that cannot be written leave the run paused with
+// everything kept, so that whoever waits learns why.
+func (w *Worker) finish(ctx context.Context, r *Run) error {
+	err := w.cfg.Finish(ctx, r.ID)
+	if err == nil {
+		r.finishFailed = 0
+		return nil
+	}
+	if r.finishFailed++; r.finishFailed >= deliverTries {
+		w.pause(ctx, r, "delivery: "+err.Error())
+	}
+	return nil
+}
+
+// enter counts a shard that is worked; false when the worker drains.
+func (w *Worker) enter() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.draining {
+		return false
+	}
+	w.shards.Add(1)
+	return true
+}
+
+// hold takes a lease of this worker for one goroutine; false when another has
+// it.
+func (w *Worker) hold(ref batch.LeaseRef) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.held[ref] {
+		return false
+	}
+	w.held[ref] = true
+	return true
+}
+
+func (w *Worker) letGo(ref batch.LeaseRef) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.held, ref)
 }
 
 // beat keeps the leases, hears what the store says of the runs, and audits.
@@ -226,7 +277,8 @@ func (w *Worker) work(ctx context.Context, r *Run, b batch.Bell) error {
 	if err != nil {
 		return err
 	}
-	if row.State != batch.ShardOpen || row.Ref.Epoch != b.Epoch {
+	ours := w.orphaned(row, b.Epoch)
+	if !ours && (row.State != batch.ShardOpen || row.Ref.Epoch != b.Epoch) {
 		return nil // the bell is stale
 	}
 	items, err := r.Prepare(ctx, row.First, row.Book.N)
@@ -242,28 +294,66 @@ func (w *Worker) work(ctx context.Context, r *Run, b batch.Bell) error {
 		w.end(ctx, r, batch.RunFailed, err.Error())
 		return nil
 	}
-	lease, status, _, err := w.cfg.Store.Claim(ctx, store.Claim{Ref: row.Ref, Worker: w.cfg.ID, Costs: s.costs})
-	if err != nil || status != store.Claimed {
-		return err
+	lease := row
+	if !ours {
+		var status store.ClaimStatus
+		if lease, status, _, err = w.cfg.Store.Claim(ctx, store.Claim{Ref: row.Ref, Worker: w.cfg.ID, Costs: s.costs}); err != nil {
+			return err // the bell rings again, and finds the lease if there is one
+		}
+		if status != store.Claimed {
+			return nil
+		}
 	}
+	if !w.hold(lease.Ref) {
+		return nil
+	}
+	defer w.letGo(lease.Ref)
 	s.begin(lease)
 	return s.loop(ctx)
+}
+
+// orphaned reports whether a row is a lease of this worker that nobody in it
+// works: the claim was committed and its reply was lost.
+func (w *Worker) orphaned(row store.Shard, rung batch.Epoch) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return row.State == batch.ShardLeased && row.Owner == w.cfg.ID && row.Ref.Epoch == rung+1 && !w.held[row.Ref]
 }
 
 // end asks the run to end as target.
 func (w *Worker) end(ctx context.Context, r *Run, target batch.RunState, reason string) {
 	r.stop()
-	if err := w.cfg.Store.SetTarget(ctx, r.ID, target, reason); err != nil {
-		w.fault(err)
-	}
+	_ = w.insist(ctx, r, func() error { return w.cfg.Store.SetTarget(ctx, r.ID, target, reason) })
 }
 
 // pause sets a run aside for a person: its lane is refused or unreachable.
 func (w *Worker) pause(ctx context.Context, r *Run, reason string) {
 	r.stop()
-	err := w.cfg.Store.Transition(ctx, r.ID, []batch.RunState{batch.RunRunning}, batch.RunPaused, reason)
-	if err != nil && batch.KindOf(err) != batch.Conflict {
+	_ = w.insist(ctx, r, func() error {
+		return w.cfg.Store.Transition(ctx, r.ID, []batch.RunState{batch.RunRunning}, batch.RunPaused, reason)
+	})
+}
+
+// insist repeats what must reach the store while the store does not answer,
+// until nobody waits for the run's calls any more. Another error is reported
+// and ends it; a conflict says that somebody was first.
+func (w *Worker) insist(ctx context.Context, r *Run, f func() error) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := f()
+		if err == nil || batch.KindOf(err) == batch.Conflict {
+			return nil
+		}
 		w.fault(err)
+		if batch.KindOf(err) != batch.Unavailable {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		case <-r.calls.Done():
+			return err
+		}
 	}
 }
 

@@ -1,0 +1,153 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/money"
+	"github.com/batchwright/batchwright/internal/provider"
+	"github.com/batchwright/batchwright/internal/store"
+)
+
+// troubled is a store that fails for a while.
+type troubled struct {
+	store.Store
+	fail func(method string) (before, after error)
+}
+
+func (s *troubled) Advance(ctx context.Context, ds []store.Delta) ([]error, error) {
+	before, after := s.fail("advance")
+	if before != nil {
+		return nil, before
+	}
+	errs, err := s.Store.Advance(ctx, ds)
+	if after != nil {
+		return nil, after
+	}
+	return errs, err
+}
+
+func (s *troubled) Claim(ctx context.Context, c store.Claim) (store.Shard, store.ClaimStatus, money.Dimension, error) {
+	before, after := s.fail("claim")
+	if before != nil {
+		return store.Shard{}, store.Stale, "", before
+	}
+	got, status, dim, err := s.Store.Claim(ctx, c)
+	if after != nil {
+		return store.Shard{}, store.Stale, "", after
+	}
+	return got, status, dim, err
+}
+
+func (s *troubled) TopUp(ctx context.Context, ref batch.LeaseRef, x money.Amount) (money.Dimension, error) {
+	before, after := s.fail("topup")
+	if before != nil {
+		return "", before
+	}
+	dim, err := s.Store.TopUp(ctx, ref, x)
+	return dim, errors.Join(err, after)
+}
+
+func (s *troubled) Release(ctx context.Context, ref batch.LeaseRef, notBefore int64, stuck money.Dimension) error {
+	before, after := s.fail("release")
+	if before != nil {
+		return before
+	}
+	return errors.Join(s.Store.Release(ctx, ref, notBefore, stuck), after)
+}
+
+// While the store fails nothing starts and nothing is lost; a reply that was
+// lost after the commit is no different.
+func TestAStoreThatFailsForAWhileLosesNothing(t *testing.T) {
+	t.Parallel()
+	for name, after := range map[string]bool{"before the commit": false, "after the commit": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			j := newJob("r_a", 60, 6)
+			j.limit.Retries = 100
+			var n, down atomic.Int64
+			broken := errors.New("disk full")
+			c := h.hire(func(s store.Store) store.Store {
+				return &troubled{s, func(method string) (error, error) {
+					i := n.Add(1)
+					if i%4 != 0 {
+						if method == "advance" {
+							down.Store(0)
+						}
+						return nil, nil
+					}
+					if method == "advance" {
+						down.Store(1)
+					}
+					if after {
+						return nil, broken
+					}
+					return broken, nil
+				}}
+			})
+			j.fake.say = func(_ context.Context, o int64, try int) provider.Result {
+				if o%9 == 0 && try == 1 {
+					return refusal(batch.ClassTransient, 500)
+				}
+				return answer
+			}
+			c.begin(j)
+			b := c.all(j)
+			if j.fake.seen() != 67 || len(b.attempts) != 67 {
+				t.Fatalf("%d calls, %d attempts", j.fake.seen(), len(b.attempts))
+			}
+		})
+	}
+}
+
+func TestNothingStartsWhileTheStoreIsAway(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	j := newJob("r_a", 100, 10)
+	var away atomic.Bool
+	tried := make(chan struct{}, 1000)
+	c := h.hire(func(s store.Store) store.Store {
+		return &troubled{s, func(method string) (error, error) {
+			if !away.Load() {
+				return nil, nil
+			}
+			tried <- struct{}{}
+			return errors.New("away"), nil
+		}}
+	})
+	come, wait := make(chan struct{}, 100), make(chan struct{})
+	j.fake.say = func(context.Context, int64, int) provider.Result {
+		come <- struct{}{}
+		<-wait
+		return answer
+	}
+	c.begin(j)
+	for range j.lane {
+		<-come
+	}
+	// What is durable may still go out: the calls that wait at the gate.
+	away.Store(true)
+	r, err := h.db.Open(h.ctx, j.id)
+	h.ok(err)
+	started := 0
+	for _, s := range r {
+		started += s.Book.Started.Count()
+	}
+	close(wait)
+	for range 5 {
+		<-tried
+	}
+	if n := j.fake.seen(); n > started {
+		t.Fatalf("%d calls, and the store knows of %d", n, started)
+	}
+	away.Store(false)
+	c.all(j)
+	if n := j.fake.seen(); n != 100 {
+		t.Fatalf("%d calls", n)
+	}
+}
+
