@@ -150,4 +150,3 @@ func TestNothingStartsWhileTheStoreIsAway(t *testing.T) {
 		t.Fatalf("%d calls", n)
 	}
 }
-

@@ -326,11 +326,13 @@ func (w *Worker) end(ctx context.Context, r *Run, target batch.RunState, reason 
 	_ = w.insist(ctx, r, func() error { return w.cfg.Store.SetTarget(ctx, r.ID, target, reason) })
 }
 
-// pause sets a run aside for a person: its lane is refused or unreachable.
+// pause sets a run aside for a person: its lane is refused or unreachable, or
+// its outputs cannot be written.
 func (w *Worker) pause(ctx context.Context, r *Run, reason string) {
 	r.stop()
 	_ = w.insist(ctx, r, func() error {
-		return w.cfg.Store.Transition(ctx, r.ID, []batch.RunState{batch.RunRunning}, batch.RunPaused, reason)
+		from := []batch.RunState{batch.RunRunning, batch.RunDelivering}
+		return w.cfg.Store.Transition(ctx, r.ID, from, batch.RunPaused, reason)
 	})
 }
 

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -630,19 +631,58 @@ func TestADeadlineEndsTheRun(t *testing.T) {
 	t.Parallel()
 	c := newHouse(t).hire(nil)
 	j := newJob("r_a", 200, 20)
-	j.fake.say = func(ctx context.Context, o int64, _ int) provider.Result {
-		if o == 30 {
-			c.ok(c.db.SetLimit(c.ctx, j.id, money.NoLimit, c.clock.now().UnixMicro()))
-		}
-		if o > 30 {
-			<-ctx.Done()
-		}
+	come, wait := make(chan struct{}, 200), make(chan struct{})
+	j.fake.say = func(context.Context, int64, int) provider.Result {
+		come <- struct{}{}
+		<-wait
 		return answer
 	}
-	j.policy.Timeout = 3 * time.Second
 	c.begin(j)
+	for range j.lane {
+		<-come
+	}
+	c.ok(c.db.SetLimit(c.ctx, j.id, money.NoLimit, c.clock.now().UnixMicro()))
+	c.until("the deadline is seen", func() bool {
+		r, err := c.db.Run(c.ctx, j.id)
+		c.ok(err)
+		return r.Target == batch.RunDeadlineExceeded
+	})
+	close(wait)
 	c.comes(j.id, batch.RunDeadlineExceeded)
-	c.audit(j.id)
+	if b := c.audit(j.id); len(b.outcomes) == 200 || len(b.outcomes) < j.lane {
+		t.Fatalf("%d outcomes: what was on the wire is kept and nothing more starts", len(b.outcomes))
+	}
+}
+
+// Outputs that cannot be written leave the run to a person, with everything kept.
+func TestDeliveryThatFailsPausesTheRun(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var c *crew
+	var full atomic.Bool
+	full.Store(true)
+	c = h.hire(nil, func(cfg *worker.Config) {
+		cfg.Finish = func(ctx context.Context, id batch.RunID) error {
+			if !full.Load() {
+				return c.finish(ctx, id)
+			}
+			running := []batch.RunState{batch.RunRunning, batch.RunDelivering}
+			return errors.Join(h.db.Transition(ctx, id, running, batch.RunDelivering, ""), errors.New("the bucket is gone"))
+		}
+	})
+	j := newJob("r_a", 3, 3)
+	c.begin(j)
+	c.comes(j.id, batch.RunDelivering)
+	bell := batch.Bell{Kind: batch.BellFinish, Run: j.id}
+	for range 3 {
+		_ = c.w.Hear(c.ctx, bell)
+	}
+	if r := c.comes(j.id, batch.RunPaused); r.Reason != "delivery: the bucket is gone" {
+		t.Fatalf("the reason is %q", r.Reason)
+	}
+	full.Store(false)
+	c.goOn(j)
+	c.all(j)
 }
 
 func TestALargeShard(t *testing.T) {
