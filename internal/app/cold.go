@@ -26,13 +26,23 @@ type stretch struct {
 	segment    *store.Segment
 }
 
+// part says which half of a stretch a reader needs: they lie in two files, and
+// decoding the other one is half of the work.
+type part int
+
+const (
+	both part = iota
+	outcomesOnly
+	attemptsOnly
+)
+
 // loadStretch merges a stretch's segment with the chunks after it. A later
 // outcome of an item replaces an earlier one: only a retry that was asked for
 // makes one.
-func (a *App) loadStretch(ctx context.Context, r store.Run, k int64, seg *store.Segment) (stretch, error) {
+func (a *App) loadStretch(ctx context.Context, r store.Run, k int64, seg *store.Segment, want part) (stretch, error) {
 	s := stretch{segment: seg}
 	byOrdinal := map[batch.Ordinal]batch.Outcome{}
-	if seg != nil {
+	if seg != nil && want != attemptsOnly {
 		err := a.readSegment(ctx, r.ID, seg.Name, func(rd *segment.Reader) error {
 			o, err := rd.Outcome()
 			if err == nil {
@@ -43,7 +53,9 @@ func (a *App) loadStretch(ctx context.Context, r store.Run, k int64, seg *store.
 		if err != nil {
 			return s, err
 		}
-		err = a.readSegment(ctx, r.ID, seg.Attempts, func(rd *segment.Reader) error {
+	}
+	if seg != nil && want != outcomesOnly {
+		err := a.readSegment(ctx, r.ID, seg.Attempts, func(rd *segment.Reader) error {
 			at, err := rd.Attempt()
 			if err == nil {
 				s.attempts = append(s.attempts, at)
@@ -130,7 +142,7 @@ func (a *App) Seal(ctx context.Context, id batch.RunID, k int64) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.loadStretch(ctx, r, k, segs[k])
+	s, err := a.loadStretch(ctx, r, k, segs[k], both)
 	if err != nil || s.chunks == 0 {
 		return err
 	}
@@ -205,14 +217,14 @@ type rows struct {
 	run store.Run
 }
 
-func (x rows) each(visit func(stretch) error) error {
+func (x rows) each(want part, visit func(stretch) error) error {
 	segs, err := x.app.segments(x.ctx, x.run.ID)
 	if err != nil {
 		return err
 	}
 	per := x.run.StretchShards()
 	for k := int64(0); k*per < x.run.Opened; k++ {
-		s, err := x.app.loadStretch(x.ctx, x.run, k, segs[k])
+		s, err := x.app.loadStretch(x.ctx, x.run, k, segs[k], want)
 		if err != nil {
 			return err
 		}
@@ -227,7 +239,7 @@ func (x rows) each(visit func(stretch) error) error {
 				break
 			}
 			segs = fresh
-			if s, err = x.app.loadStretch(x.ctx, x.run, k, segs[k]); err != nil {
+			if s, err = x.app.loadStretch(x.ctx, x.run, k, segs[k], want); err != nil {
 				return err
 			}
 		}
@@ -240,7 +252,7 @@ func (x rows) each(visit func(stretch) error) error {
 
 // Outcomes visits every outcome in manifest order.
 func (x rows) Outcomes(f func(batch.Outcome) error) error {
-	return x.each(func(s stretch) error {
+	return x.each(outcomesOnly, func(s stretch) error {
 		for _, o := range s.outcomes {
 			if err := f(o); err != nil {
 				return err
@@ -252,7 +264,7 @@ func (x rows) Outcomes(f func(batch.Outcome) error) error {
 
 // Attempts visits every attempt by shard, each in the order of commit.
 func (x rows) Attempts(f func(batch.Attempt) error) error {
-	return x.each(func(s stretch) error {
+	return x.each(attemptsOnly, func(s stretch) error {
 		for _, at := range s.attempts {
 			if err := f(at); err != nil {
 				return err

@@ -76,12 +76,10 @@ func (a *App) deliver(ctx context.Context, r store.Run, sp *spec.Spec, final bat
 	if err != nil {
 		return err
 	}
-	x := rows{a, ctx, r}
-	rep, err := a.buildReport(ctx, r, sp, final, x)
+	b, err := a.newReport(ctx, r, sp)
 	if err == nil {
-		rep.EndedAt = a.cfg.Now().UTC()
-		_, err = sink.Write(ctx, dest, x, sink.Options{Run: r.ID, Job: r.Job, State: final, SpecDigest: r.SpecDigest,
-			ManifestDigest: r.ManifestDigest, Formats: sp.Output.Format, Schema: sp.Task.Schema, Documents: documents(rep, r)})
+		_, err = sink.Write(ctx, dest, tee{rows{a, ctx, r}, b}, sink.Options{Run: r.ID, Job: r.Job, State: final, SpecDigest: r.SpecDigest,
+			ManifestDigest: r.ManifestDigest, Formats: sp.Output.Format, Schema: sp.Task.Schema, Documents: a.documents(b, r, sp, final)})
 	}
 	if cerr := done(); err == nil {
 		err = cerr
@@ -89,20 +87,31 @@ func (a *App) deliver(ctx context.Context, r store.Run, sp *spec.Spec, final bat
 	return err
 }
 
-// documents are the files that are made from more than the rows.
-func documents(rep report.Run, r store.Run) []sink.Document {
+// documents are the files that are made from more than the rows. They are
+// rendered after the rows were written, and so after b has seen them all.
+func (a *App) documents(b *reportBuilder, r store.Run, sp *spec.Spec, final batch.RunState) []sink.Document {
+	var rep *report.Run
 	with := func(files []sink.Written) report.Run {
-		rep.Outputs = nil
-		for _, f := range files {
-			rep.Outputs = append(rep.Outputs, report.Output{Name: f.Name, URI: join(r.OutputURI, f.Name), Format: f.Format,
-				Rows: f.Rows, Bytes: f.Bytes, SHA256: f.SHA256})
+		if rep == nil {
+			whole := b.finish(a.meta(r, sp, final))
+			whole.EndedAt = a.cfg.Now().UTC()
+			rep = &whole
 		}
-		return rep
+		rep.Outputs = outputs(r, files)
+		return *rep
 	}
 	return []sink.Document{
 		{Name: sink.Report, Format: "html", Write: func(w io.Writer, files []sink.Written) error { return report.WriteHTML(w, with(files)) }},
 		{Name: sink.Summary, Format: "json", Write: func(w io.Writer, files []sink.Written) error { return report.WriteSummary(w, with(files)) }},
 	}
+}
+
+func outputs(r store.Run, files []sink.Written) []report.Output {
+	out := make([]report.Output, len(files))
+	for i, f := range files {
+		out[i] = report.Output{Name: f.Name, URI: join(r.OutputURI, f.Name), Format: f.Format, Rows: f.Rows, Bytes: f.Bytes, SHA256: f.SHA256}
+	}
+	return out
 }
 
 // destination opens where a run's outputs go.
@@ -121,39 +130,66 @@ func (a *App) destination(ctx context.Context, r store.Run) (sink.Dest, func() e
 	return sink.NewBucket(objects{b}, key, a.dir.Run(r.ID)), b.Close, nil
 }
 
-// buildReport reads everything of a run once.
-func (a *App) buildReport(ctx context.Context, r store.Run, sp *spec.Spec, state batch.RunState, x rows) (report.Run, error) {
-	var b report.Builder
-	var eval *evaluator
+// reportBuilder gathers a report from rows as they pass.
+type reportBuilder struct {
+	report.Builder
+	eval *evaluator
+}
+
+func (a *App) newReport(ctx context.Context, r store.Run, sp *spec.Spec) (*reportBuilder, error) {
+	b := &reportBuilder{}
 	if sp.Evaluate != nil {
 		m, err := a.manifest(r)
 		if err != nil {
-			return report.Run{}, err
+			return nil, err
 		}
-		eval = &evaluator{ctx: ctx, m: m, e: *sp.Evaluate, page: int64(r.ShardSize)}
+		b.eval = &evaluator{ctx: ctx, m: m, e: *sp.Evaluate, page: int64(r.ShardSize)}
 	}
-	err := x.Outcomes(func(o batch.Outcome) error {
-		b.AddOutcome(o)
-		if eval == nil || o.State != batch.ItemOK {
-			return nil
-		}
-		want, got, right, err := eval.compare(o)
-		if err == nil {
-			b.AddComparison(want, got, right)
-		}
-		return err
-	})
+	return b, nil
+}
+
+func (b *reportBuilder) outcome(o batch.Outcome) error {
+	b.AddOutcome(o)
+	if b.eval == nil || o.State != batch.ItemOK {
+		return nil
+	}
+	want, got, right, err := b.eval.compare(o)
 	if err == nil {
-		err = x.Attempts(func(at batch.Attempt) error { b.AddAttempt(at); return nil })
+		b.AddComparison(want, got, right)
 	}
-	if err != nil {
-		return report.Run{}, err
+	return err
+}
+
+func (b *reportBuilder) finish(meta report.Run) report.Run {
+	if b.eval != nil {
+		meta.Evaluation = &report.Evaluation{Field: b.eval.e.Expected}
 	}
-	meta := a.meta(r, sp, state)
-	if sp.Evaluate != nil {
-		meta.Evaluation = &report.Evaluation{Field: sp.Evaluate.Expected}
-	}
-	return b.Finish(meta), nil
+	return b.Finish(meta)
+}
+
+// tee shows rows to a report while they are written: one pass over a run's
+// segments serves both.
+type tee struct {
+	rows
+	b *reportBuilder
+}
+
+// Outcomes visits every outcome in manifest order.
+func (t tee) Outcomes(f func(batch.Outcome) error) error {
+	return t.rows.Outcomes(func(o batch.Outcome) error {
+		if err := t.b.outcome(o); err != nil {
+			return err
+		}
+		return f(o)
+	})
+}
+
+// Attempts visits every attempt by shard.
+func (t tee) Attempts(f func(batch.Attempt) error) error {
+	return t.rows.Attempts(func(at batch.Attempt) error {
+		t.b.AddAttempt(at)
+		return f(at)
+	})
 }
 
 // meta is what the store knows of a run, in the report's form.
@@ -200,18 +236,23 @@ func (a *App) Report(ctx context.Context, ref string) (report.Run, error) {
 	if err != nil {
 		return report.Run{}, err
 	}
-	rep, err := a.buildReport(ctx, r, sp, r.State, rows{a, ctx, r})
+	b, err := a.newReport(ctx, r, sp)
 	if err != nil {
-		return rep, err
+		return report.Run{}, err
 	}
+	x := rows{a, ctx, r}
+	if err := x.Outcomes(b.outcome); err != nil {
+		return report.Run{}, err
+	}
+	if err := x.Attempts(func(at batch.Attempt) error { b.AddAttempt(at); return nil }); err != nil {
+		return report.Run{}, err
+	}
+	rep := b.finish(a.meta(r, sp, r.State))
 	if rep.EndedAt.IsZero() {
 		rep.EndedAt = a.cfg.Now().UTC()
 	}
 	if r.State.Ended() {
-		for _, f := range a.written(ctx, r) {
-			rep.Outputs = append(rep.Outputs, report.Output{Name: f.Name, URI: join(r.OutputURI, f.Name), Format: f.Format,
-				Rows: f.Rows, Bytes: f.Bytes, SHA256: f.SHA256})
-		}
+		rep.Outputs = outputs(r, a.written(ctx, r))
 	}
 	return rep, nil
 }

@@ -171,7 +171,7 @@ func (a *App) history(ctx context.Context, sp *spec.Spec, f *plan.Facts) error {
 		if segs[0] == nil {
 			continue
 		}
-		s, err := a.loadStretch(ctx, r, 0, segs[0])
+		s, err := a.loadStretch(ctx, r, 0, segs[0], attemptsOnly)
 		if err != nil {
 			a.log.Debug("a run's history is not read", "run", r.ID, "err", err.Error())
 			continue

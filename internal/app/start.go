@@ -329,10 +329,13 @@ func (a *App) draft(ctx context.Context, sp *spec.Spec, id batch.RunID, m *manif
 	return r, p, err
 }
 
-// window is how many shards are kept open: enough that the places of the lane
-// are never empty while one shard ends and the next is claimed.
+// window is how many shards are kept open: twice what the lane can hold, and
+// some more, so that its places are never empty while shards end and the next
+// are claimed. That takes four writes and a turn of the queue, in which a fast
+// provider answers several hundred calls.
 func window(sp *spec.Spec) int64 {
-	return int64((2*sp.Pacing.MaxConcurrency+sp.BatchSize-1)/sp.BatchSize + 2)
+	const turn = 1000
+	return int64((2*sp.Pacing.MaxConcurrency+turn+sp.BatchSize-1)/sp.BatchSize + 2)
 }
 
 func limits(sp *spec.Spec) money.Limit {

@@ -111,7 +111,7 @@ func (x *verifier) results() error {
 	per := x.r.StretchShards()
 	last := batch.Ordinal(-1)
 	for k := int64(0); k*per < x.r.Opened; k++ {
-		s, err := x.a.loadStretch(x.ctx, x.r, k, segs[k])
+		s, err := x.a.loadStretch(x.ctx, x.r, k, segs[k], both)
 		if err != nil {
 			x.find("I9", fmt.Sprintf("%s stretch %d", x.r.ID, k), "%v", err)
 			continue
