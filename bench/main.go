@@ -320,7 +320,7 @@ func startMock(bin string, latency time.Duration) (*exec.Cmd, string, error) {
 		return nil, "", errors.Join(fmt.Errorf("the simulator said nothing: %w", err), cmd.Process.Kill())
 	}
 	go io.Copy(io.Discard, out) //nolint:errcheck // its end is the process's end
-	return cmd, strings.TrimSuffix(strings.TrimSpace(url), "/"), nil
+	return cmd, strings.TrimSuffix(strings.TrimSpace(url), "/v1"), nil
 }
 
 func writeRows(path string, n int) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/batchwright/batchwright/internal/batch"
@@ -142,18 +143,11 @@ func (a *App) Seal(ctx context.Context, id batch.RunID, k int64) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.loadStretch(ctx, r, k, segs[k], both)
+	s, err := a.gather(ctx, r, k, segs[k])
 	if err != nil || s.chunks == 0 {
 		return err
 	}
-	outcomes, err := a.codec.Outcomes(s.outcomes)
-	if err != nil {
-		return err
-	}
-	attempts, err := a.codec.Attempts(s.attempts)
-	if err != nil {
-		return err
-	}
+	outcomes, attempts := a.codec.Pack(s.outcomes), a.codec.Pack(s.attempts)
 	seg := store.Segment{Run: id, Stretch: k, Bytes: int64(len(outcomes)), Rows: int64(len(s.outcomes)),
 		AttemptsBytes: int64(len(attempts)), AttemptsRows: int64(len(s.attempts))}
 	if seg.Name, err = a.putSegment(ctx, id, outcomes); err != nil {
@@ -170,6 +164,66 @@ func (a *App) Seal(ctx context.Context, id batch.RunID, k int64) error {
 		a.dropSegment(ctx, id, old.Attempts, seg)
 	}
 	return nil
+}
+
+// gathered is a stretch as encoded lines: outcomes in manifest order, attempts
+// by shard in the order of commit.
+type gathered struct {
+	outcomes, attempts []segment.Line
+	throughRow         int64
+	chunks             int
+}
+
+// gather merges a stretch's segment with its chunks, without decoding a line.
+func (a *App) gather(ctx context.Context, r store.Run, k int64, seg *store.Segment) (gathered, error) {
+	var g gathered
+	last := map[batch.Ordinal]segment.Line{}
+	byShard := map[batch.ShardNo][]segment.Line{}
+	take := func(packed []byte, shard func(segment.Line) (batch.ShardNo, error)) error {
+		lines, err := a.codec.Split(packed)
+		if err != nil {
+			return err
+		}
+		for _, l := range lines {
+			if !l.Attempt {
+				last[l.Ordinal] = l
+				continue
+			}
+			no, err := shard(l)
+			if err != nil {
+				return err
+			}
+			byShard[no] = append(byShard[no], l)
+		}
+		return nil
+	}
+	if seg != nil { // sealed before, and retried since
+		for _, name := range []string{seg.Name, seg.Attempts} {
+			body, err := a.segmentBytes(ctx, r.ID, name)
+			if err == nil {
+				err = take(body, segment.Line.Shard)
+			}
+			if err != nil {
+				return g, err
+			}
+		}
+	}
+	per := r.StretchShards()
+	err := a.store.Chunks(ctx, r.ID, batch.ShardNo(k*per), batch.ShardNo((k+1)*per), func(c store.Chunk) error {
+		g.throughRow = max(g.throughRow, c.Row)
+		g.chunks++
+		return take(c.Body, func(segment.Line) (batch.ShardNo, error) { return c.Shard, nil })
+	})
+	if err != nil {
+		return g, err
+	}
+	for _, o := range slices.Sorted(maps.Keys(last)) {
+		g.outcomes = append(g.outcomes, last[o])
+	}
+	for _, no := range slices.Sorted(maps.Keys(byShard)) {
+		g.attempts = append(g.attempts, byShard[no]...)
+	}
+	return g, nil
 }
 
 // putSegment writes content under its checksum and reads it back before anyone

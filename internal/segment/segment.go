@@ -13,7 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
+	"strconv"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -35,15 +35,15 @@ type Codec struct {
 	dec *zstd.Decoder
 }
 
-// NewCodec returns a codec of one encoder and one decoder. The level and the
+// NewCodec returns a codec of a few encoders and decoders. The level and the
 // library are part of what makes segment bytes reproducible.
 func NewCodec() (*Codec, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(4),
 		zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return nil, err
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<31), zstd.WithDecoderLowmem(true))
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(4), zstd.WithDecoderMaxMemory(1<<31), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, err
 	}
@@ -98,16 +98,60 @@ func (c *Codec) Decode(chunk []byte) (Group, error) {
 	return g, nil
 }
 
-// Outcomes packs outcomes into the bytes of a segment, sorted by ordinal. The
-// fields that name the attempt (I8) are kept: an item's outcome, once sealed,
-// still says which attempt made it; outputs leave them out.
-func (c *Codec) Outcomes(os []batch.Outcome) ([]byte, error) {
-	slices.SortFunc(os, func(a, b batch.Outcome) int { return int(a.Ordinal - b.Ordinal) })
-	return c.Encode(Group{Outcomes: os})
+// Line is one encoded outcome or attempt, not decoded: sealing sorts and packs
+// what was committed, and need not understand it.
+type Line struct {
+	Ordinal batch.Ordinal // of an outcome
+	Attempt bool
+	Text    []byte // with its line end
 }
 
-// Attempts packs attempts into the bytes of a ledger segment, in the order given.
-func (c *Codec) Attempts(as []batch.Attempt) ([]byte, error) { return c.Encode(Group{Attempts: as}) }
+// Shard is the shard of an attempt.
+func (l Line) Shard() (batch.ShardNo, error) {
+	var a struct {
+		A struct {
+			Shard batch.ShardNo `json:"sh"`
+		}
+	}
+	err := json.Unmarshal(l.Text, &a)
+	return a.A.Shard, err
+}
+
+// Split unpacks a chunk or a segment into its lines. The texts share memory.
+func (c *Codec) Split(packed []byte) ([]Line, error) {
+	plain, err := c.dec.DecodeAll(packed, nil)
+	if err != nil {
+		return nil, fmt.Errorf("chunk is damaged: %w", err)
+	}
+	var out []Line
+	for text := range bytes.Lines(plain) {
+		if bytes.HasPrefix(text, []byte(`{"A":`)) {
+			out = append(out, Line{Attempt: true, Text: text})
+			continue
+		}
+		num, _, ok := bytes.Cut(bytes.TrimPrefix(text, []byte(`{"o":`)), []byte(","))
+		o, err := strconv.ParseInt(string(num), 10, 64)
+		if !ok || err != nil {
+			return nil, fmt.Errorf("chunk is damaged: a line is neither outcome nor attempt")
+		}
+		out = append(out, Line{Ordinal: batch.Ordinal(o), Text: text})
+	}
+	return out, nil
+}
+
+// Pack packs lines in the order given. For outcomes in manifest order the bytes
+// are those of a segment.
+func (c *Codec) Pack(lines []Line) []byte {
+	n := 0
+	for _, l := range lines {
+		n += len(l.Text)
+	}
+	plain := make([]byte, 0, n)
+	for _, l := range lines {
+		plain = append(plain, l.Text...)
+	}
+	return c.enc.EncodeAll(plain, nil)
+}
 
 // Reader streams the lines of a segment without holding them all.
 type Reader struct {

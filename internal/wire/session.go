@@ -127,6 +127,7 @@ func (s *Session) open(ctx context.Context, o Options) error {
 	var w *worker.Worker
 	var bells sqlite.Bells
 	var river *dispatch.River
+	var pool *sql.DB
 	if o.Mode == Work {
 		db, err := sqlite.Handle(s.Dir.DB(), 1, false)
 		if err != nil {
@@ -137,9 +138,9 @@ func (s *Session) open(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
-		bells = river
+		bells, pool = river, db
 	}
-	st, err := sqlite.Open(ctx, sqlite.Config{Path: s.Dir.DB(), ReadOnly: o.Mode == Read, Bells: bells,
+	st, err := sqlite.Open(ctx, sqlite.Config{Path: s.Dir.DB(), ReadOnly: o.Mode == Read, Pool: pool, Bells: bells,
 		Pack: func(a batch.Attempt) ([]byte, error) {
 			return codec.Encode(segment.Group{Attempts: []batch.Attempt{a}})
 		}})

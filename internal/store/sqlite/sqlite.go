@@ -38,6 +38,10 @@ type Bells interface {
 type Config struct {
 	Path     string
 	ReadOnly bool
+	// Pool, where it is given, is the pool of one connection to write through,
+	// shared with the engine on the same file: two connections would wait for
+	// each other's locks by sleeping. The caller closes it after the store.
+	Pool *sql.DB
 	// Bells may be nil for a store that makes no work ready (read-only, tools).
 	Bells Bells
 	// Now is the clock of the database, for tests; nil is the system's.
@@ -106,8 +110,10 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		}
 		return d, nil
 	}
-	if d.write, err = Handle(cfg.Path, 1, false); err != nil {
-		return nil, d.fail("open", err)
+	if d.write = cfg.Pool; d.write == nil {
+		if d.write, err = Handle(cfg.Path, 1, false); err != nil {
+			return nil, errors.Join(d.fail("open", err), d.Close())
+		}
 	}
 	d.stmts = newStatements(d.write)
 	if err := d.checkLibrary(ctx); err != nil {
@@ -123,7 +129,10 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 func (d *DB) Close() error {
 	errs := []error{d.read.stmts.close(), d.read.Close()}
 	if d.write != nil {
-		errs = append(errs, d.stmts.close(), d.write.Close())
+		errs = append(errs, d.stmts.close())
+		if d.cfg.Pool == nil {
+			errs = append(errs, d.write.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
