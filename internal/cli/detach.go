@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/batchwright/batchwright/internal/batch"
@@ -26,8 +25,8 @@ type hello struct {
 	Log   string         `json:"log"`
 }
 
-// detach starts this command again in the background, without --detach, and
-// returns when its run exists.
+// detach starts this command again in the background, where it knows itself by
+// detachedEnv, and returns when its run exists.
 func (inv *invocation) detach() error {
 	fail := func(err error) error {
 		return &batch.Error{Kind: batch.Unavailable, Op: "start in the background", Err: err}
@@ -50,7 +49,7 @@ func (inv *invocation) detach() error {
 		return fail(err)
 	}
 	defer r.Close() //nolint:errcheck // read only
-	c := exec.Command(exe, withoutDetach(inv.sys.Args)...)
+	c := exec.Command(exe, inv.sys.Args...)
 	c.Stdout, c.Stderr, c.ExtraFiles = log, log, []*os.File{w}
 	c.Env = append(inv.sys.Environ(), detachedEnv+"="+log.Name())
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -91,18 +90,8 @@ func (inv *invocation) stillborn(c *exec.Cmd, log string) error {
 	return &batch.Error{Kind: batch.Internal, Op: "start in the background", Msg: "the process ended before its run began", Err: err}
 }
 
-func withoutDetach(args []string) []string {
-	var out []string
-	for i, a := range args {
-		if a == "--" {
-			return append(out, args[i:]...)
-		}
-		if a != "--detach" && a != "-d" && !strings.HasPrefix(a, "--detach=") {
-			out = append(out, a)
-		}
-	}
-	return out
-}
+// detached reports whether this process is the background half already.
+func (inv *invocation) detached() bool { return inv.sys.Getenv(detachedEnv) != "" }
 
 // parent is the foreground half, for the background half; without one it does
 // nothing.

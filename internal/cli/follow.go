@@ -62,10 +62,11 @@ func (f *follower) follow(ctx context.Context, p *plan.Plan, note string) (app.S
 // stopper turns signals into a wish to stop. The first one drains; a second
 // one abandons what is on the wire.
 type stopper struct {
-	ctx    context.Context // ends at the first signal
-	abort  context.Context // ends at the second, or when draining took too long
-	code   Code            // of the first signal; read it after ctx ended
-	cancel func()
+	ctx      context.Context  // ends at the first signal
+	abort    context.Context  // ends at the second, or when draining took too long
+	code     Code             // of the first signal; read it after ctx ended
+	snapshot <-chan os.Signal // SIGUSR1, which ends a process that does not listen
+	cancel   func()           // stops listening; can be called again
 }
 
 // drainTime is how long SIGTERM waits for calls on the wire: whoever sends it
@@ -78,7 +79,8 @@ func (inv *invocation) stopOnSignals(said func(n int, s os.Signal)) *stopper {
 	first, stop := context.WithCancel(inv.ctx)
 	second, abort := context.WithCancel(context.WithoutCancel(inv.ctx))
 	ch, release := inv.sys.Signals(os.Interrupt, syscall.SIGTERM)
-	s := &stopper{ctx: first, abort: second}
+	usr, deaf := inv.sys.Signals(syscall.SIGUSR1)
+	s := &stopper{ctx: first, abort: second, snapshot: usr}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -106,16 +108,14 @@ func (inv *invocation) stopOnSignals(said func(n int, s os.Signal)) *stopper {
 			}
 		}
 	}()
-	s.cancel = func() { release(); abort(); <-done; stop() }
+	s.cancel = func() { release(); deaf(); abort(); <-done; stop() }
 	return s
 }
 
 // work follows a run that this process works, through Ctrl-C, pauses and its
 // end, until nothing of it is on the wire.
 func (inv *invocation) work(a *app.App, st app.Started, stop *stopper) (app.Status, Code, error) {
-	usr, release := inv.sys.Signals(syscall.SIGUSR1)
-	defer release()
-	f := &follower{inv: inv, show: inv.newProgress(), snapshot: usr, still: stands,
+	f := &follower{inv: inv, show: inv.newProgress(), snapshot: stop.snapshot, still: stands,
 		status: func(ctx context.Context) (app.Status, error) { return a.Status(ctx, string(st.Run)) }}
 	s, err := f.follow(stop.ctx, st.Plan, st.Note)
 	settle := context.WithoutCancel(inv.ctx)
@@ -125,6 +125,9 @@ func (inv *invocation) work(a *app.App, st app.Started, stop *stopper) (app.Stat
 	case err == nil && s.State == batch.RunPaused:
 		// Paused by a person or a refused key: what is on the wire is still to
 		// be kept.
+		if x := s.Pacing; x != nil && x.InFlight > 0 {
+			inv.p.note("paused; waiting for %s on the wire", countOf(int64(x.InFlight), "call"))
+		}
 		err = a.Interrupt(stop.abort, st.Run, s.Reason)
 	}
 	if err != nil {
@@ -132,7 +135,7 @@ func (inv *invocation) work(a *app.App, st app.Started, stop *stopper) (app.Stat
 	}
 	s, err = a.Status(settle, string(st.Run))
 	code := codeOf(s)
-	if stop.ctx.Err() != nil && s.State == batch.RunPaused {
+	if stop.ctx.Err() != nil && !s.State.Ended() {
 		code = stop.code
 		if inv.ctx.Err() != nil {
 			code = CodeInterrupted

@@ -64,17 +64,17 @@ func (c *itemsCommand) Run(inv *invocation) error {
 }
 
 type itemCommand struct {
-	Run_    string `arg:"" name:"run/item" help:"RUN/ITEM; or RUN ITEM; or ITEM of the latest run."`
+	Target  string `arg:"" name:"run/item" help:"RUN/ITEM; or RUN ITEM; or ITEM of the latest run."`
 	ID      string `arg:"" optional:"" name:"item" help:"Item id."`
 	Payload bool   `help:"Show the item's input and output too."`
 }
 
 func (c *itemCommand) Run(inv *invocation) error {
-	ref, id := c.Run_, c.ID
+	ref, id := c.Target, c.ID
 	if id == "" {
 		var ok bool
-		if ref, id, ok = strings.Cut(c.Run_, "/"); !ok || !strings.HasPrefix(ref, "r_") && ref != "latest" {
-			ref, id = "", c.Run_
+		if ref, id, ok = strings.Cut(c.Target, "/"); !ok || !strings.HasPrefix(ref, "r_") && ref != "latest" {
+			ref, id = "", c.Target
 		}
 	}
 	return inv.reading("item", func(a *app.App) error {

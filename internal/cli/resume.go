@@ -50,7 +50,7 @@ func (c *resumeCommand) Run(inv *invocation) error {
 		}
 		return inv.changed(s, fmt.Sprintf("batchwright%s watch %s", inv.dataFlag(), s.RunID))
 	}
-	if c.Detach {
+	if c.Detach && !inv.detached() {
 		return inv.detach()
 	}
 	return inv.working("resume "+c.Ref, func(ctx context.Context, a *app.App) (app.Started, error) { return a.Resume(ctx, c.Ref, up) }, nil)

@@ -56,7 +56,7 @@ func (c *retryCommand) Run(inv *invocation) error {
 	if err := inv.confirm(fmt.Sprintf("try %s again, about %s", countOf(p.Items, "item"), report.USD(p.Cost))); err != nil {
 		return err
 	}
-	if c.Detach {
+	if c.Detach && !inv.detached() {
 		return inv.detach()
 	}
 	return inv.working("retry "+string(p.RunID), func(ctx context.Context, a *app.App) (app.Started, error) {
@@ -76,7 +76,7 @@ func (c *retryCommand) printPlan(inv *invocation, p app.RetryPlan) error {
 // confirm asks before money is spent. Where there is nobody to ask, --yes is
 // the answer or the command is refused.
 func (inv *invocation) confirm(what string) error {
-	if inv.g.Yes {
+	if inv.g.Yes || inv.detached() { // the foreground half has asked
 		inv.p.note("%s", what)
 		return nil
 	}

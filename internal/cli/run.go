@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/batchwright/batchwright/internal/app"
 	"github.com/batchwright/batchwright/internal/batch"
@@ -37,7 +38,7 @@ func (c *runCommand) Run(inv *invocation) error {
 	if c.DryRun {
 		return inv.plan(sp, false, c.AllowPartial)
 	}
-	if c.Detach {
+	if c.Detach && !inv.detached() {
 		if sp.Input.URI == "-" || c.File == "-" {
 			return &batch.Error{Kind: batch.Usage, Op: "--detach", Msg: "a run in the background has no stdin", Hint: "give the spec and its input as files"}
 		}
@@ -62,7 +63,9 @@ func (inv *invocation) working(command string, start starter, sp *spec.Spec) (er
 		return stop.cause(err)
 	}
 	closed := context.WithoutCancel(inv.ctx)
+	slow := time.AfterFunc(1500*time.Millisecond, func() { inv.p.note("freezing the input") })
 	st, err := start(stop.ctx, s.App)
+	slow.Stop()
 	if err != nil {
 		return errors.Join(stop.cause(err), s.Close(closed))
 	}
@@ -72,6 +75,7 @@ func (inv *invocation) working(command string, start starter, sp *spec.Spec) (er
 	if !st.Ended {
 		_, code, err = inv.work(s.App, st, stop)
 	}
+	stop.cancel() // from here on nothing can be lost: Ctrl-C simply ends the process
 	if err == nil {
 		code, err = inv.conclude(closed, s.App, st.Run, code)
 	}
@@ -122,6 +126,9 @@ func (inv *invocation) conclude(ctx context.Context, a *app.App, id batch.RunID,
 	}
 	if code == CodeOK {
 		code = codeOf(st)
+	}
+	if inv.g.Quiet && !inv.g.JSON && inv.g.Progress != "json" {
+		return code, nil // a report reads all outcomes
 	}
 	rep, err := a.Report(ctx, string(id))
 	if err != nil {
