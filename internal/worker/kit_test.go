@@ -124,9 +124,8 @@ func (h *house) open() {
 type ringer struct {
 	t    *testing.T
 	db   *sql.DB
-	wake chan struct{}
-	done chan struct{}
-	wg   sync.WaitGroup
+	mu   sync.Mutex
+	wake []chan struct{} // of each worker that listens
 }
 
 func newRinger(t *testing.T, path string) *ringer {
@@ -139,7 +138,7 @@ func newRinger(t *testing.T, path string) *ringer {
 	if _, err := db.Exec("CREATE TABLE IF NOT EXISTS bell (n INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT)"); err != nil {
 		t.Fatal(err)
 	}
-	return &ringer{t: t, db: db, wake: make(chan struct{}, 1)}
+	return &ringer{t: t, db: db}
 }
 
 func (r *ringer) Ring(ctx context.Context, tx *sql.Tx, bells []batch.Bell) error {
@@ -156,9 +155,14 @@ func (r *ringer) Ring(ctx context.Context, tx *sql.Tx, bells []batch.Bell) error
 }
 
 func (r *ringer) between(point string) {
-	if strings.HasPrefix(point, "after ") {
+	if !strings.HasPrefix(point, "after ") {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, wake := range r.wake {
 		select {
-		case r.wake <- struct{}{}:
+		case wake <- struct{}{}:
 		default:
 		}
 	}
@@ -171,18 +175,22 @@ func (r *ringer) deliver(w *worker.Worker) (stop func()) {
 	if err := r.db.QueryRow("SELECT coalesce(max(n),0) FROM bell").Scan(&last); err != nil {
 		r.t.Fatal(err)
 	}
-	done := make(chan struct{})
-	r.wg.Go(func() {
+	done, wake := make(chan struct{}), make(chan struct{}, 1)
+	r.mu.Lock()
+	r.wake = append(r.wake, wake)
+	r.mu.Unlock()
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		for {
 			select {
-			case <-r.wake:
+			case <-wake:
 			case <-done:
 				return
 			}
-			last = r.since(last, func(b batch.Bell) { r.wg.Go(func() { r.tell(w, b, done) }) })
+			last = r.since(last, func(b batch.Bell) { wg.Go(func() { r.tell(w, b, done) }) })
 		}
 	})
-	return func() { close(done); r.wg.Wait() }
+	return func() { close(done); wg.Wait() }
 }
 
 func (r *ringer) since(last int64, each func(batch.Bell)) int64 {

@@ -319,6 +319,7 @@ func (s *shard) release(ctx context.Context, notBefore int64, stuck money.Dimens
 // about every call that was on the wire, or that had not been committed yet,
 // is told once (T4).
 func (s *shard) fenced(ctx context.Context) error {
+	s.lose()
 	lost := map[int]*batch.Attempt{}
 	if s.sent != nil && s.sent.Chunk != nil {
 		if g, err := s.w.cfg.Codec.Decode(s.sent.Chunk); err == nil {
@@ -337,12 +338,24 @@ func (s *shard) fenced(ctx context.Context) error {
 		a := &s.group.Attempts[k]
 		lost[int(a.Ordinal-s.items[0].Ordinal)] = a
 	}
+	for i := range s.items {
+		if it := &s.items[i]; lost[i] == nil && s.perhapsStarted(i) { // taken for perhaps paid, and surely unsent
+			lost[i] = &batch.Attempt{Ordinal: it.Ordinal, ID: it.ID, Shard: s.ref.Shard, Epoch: s.ref.Epoch, N: it.n,
+				Class: batch.ClassUnsent, Reserved: it.worst, StartedAt: s.w.cfg.Now().UnixMicro()}
+		}
+	}
 	for i, a := range lost {
 		if err := s.late(ctx, i, *a, outs); err != nil {
 			s.w.fault(err)
 		}
 	}
 	return nil
+}
+
+// perhapsStarted reports whether the store has item i as on the wire, by the
+// last write that was acknowledged or the one that was not.
+func (s *shard) perhapsStarted(i int) bool {
+	return s.durable.Get(i) || (s.sent != nil && s.sent.Book.Started.Get(i))
 }
 
 func (s *shard) late(ctx context.Context, i int, a batch.Attempt, outs map[batch.Ordinal]batch.Outcome) error {

@@ -75,11 +75,14 @@ type shard struct {
 	starts  bool
 
 	sent    *store.Delta // being written
+	durable batch.Bits   // items on the wire by the last write that was acknowledged
 	sentIdx []int        // items that start with it
 	reply   chan error
 	ends    chan flight
 	wake    chan struct{}
 	inAir   int
+	waits   context.Context // ends when no call of the lease may start any more
+	lose    context.CancelFunc
 	from    int             // every item before it is settled
 	short   money.Dimension // what refused the last start
 	worked  bool            // some call was started in this lease
@@ -105,6 +108,8 @@ func newShard(w *Worker, r *Run, works []Work) (*shard, error) {
 // begin takes the lease into memory.
 func (s *shard) begin(lease store.Shard) {
 	s.ref, s.book, s.seq = lease.Ref, lease.Book, lease.Seq
+	s.durable = lease.Book.Started
+	s.waits, s.lose = context.WithCancel(s.r.waits)
 	if s.r.Policy.ItemBudgets && s.book.ItemTokens == nil {
 		s.book.ItemTokens = make([]int64, s.book.N)
 	}
@@ -118,6 +123,7 @@ func (s *shard) begin(lease store.Shard) {
 // loop works until every item has its outcome, the run stops, or nothing more
 // can be started, and hands the lease back.
 func (s *shard) loop(ctx context.Context) error {
+	defer s.lose()
 	if err := s.reuse(ctx); err != nil {
 		return s.release(ctx, 0, money.DimNone, err)
 	}
@@ -378,7 +384,7 @@ func (s *shard) acknowledge(ctx context.Context, err error) bool {
 		}
 		return false
 	}
-	s.sent = nil
+	s.durable, s.sent = s.sent.Book.Started, nil
 	for _, i := range idx {
 		s.items[i].phase = flying
 		s.inAir++
@@ -392,7 +398,7 @@ func (s *shard) acknowledge(ctx context.Context, err error) bool {
 func (s *shard) fly(i int, it item) {
 	l := s.r.Lane
 	est := l.estimate(it.Call)
-	if err := l.Gate.Acquire(s.r.waits, est); err != nil {
+	if err := l.Gate.Acquire(s.waits, est); err != nil {
 		l.put(1)
 		s.ends <- flight{i: i, result: provider.Result{Class: batch.ClassUnsent, Sent: provider.NotSent, Message: "stopped before it was sent"}}
 		return

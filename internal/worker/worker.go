@@ -331,6 +331,9 @@ func (w *Worker) end(ctx context.Context, r *Run, target batch.RunState, reason 
 func (w *Worker) pause(ctx context.Context, r *Run, reason string) {
 	r.stop()
 	_ = w.insist(ctx, r, func() error {
+		if w.run(r.ID) != r {
+			return nil // it was resumed meanwhile; this is of the time before
+		}
 		from := []batch.RunState{batch.RunRunning, batch.RunDelivering}
 		return w.cfg.Store.Transition(ctx, r.ID, from, batch.RunPaused, reason)
 	})

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/batchwright/batchwright/internal/batch"
@@ -141,7 +140,7 @@ func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
 			return err
 		}
 		if !sealed && s.Ref.Epoch <= l.Ref.Epoch {
-			return errors.New("late answer of a lease that is current")
+			return &batch.Error{Kind: batch.Internal, Op: "late answer", Ref: l.Ref.String(), Msg: "the lease is current"}
 		}
 		n, err := tx.exec(ctx, "DELETE FROM lost WHERE run_id=? AND shard=? AND epoch=? AND item=?", l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, l.Index)
 		if err != nil || n == 0 {
