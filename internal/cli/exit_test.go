@@ -50,7 +50,7 @@ func TestStateCodes(t *testing.T) {
 		{batch.RunStoppedBudget, "tokens", 5}, {batch.RunDeadlineExceeded, "the deadline has passed", 6}, {batch.RunCancelled, "", 9},
 		{batch.RunAwaitingApproval, "", 7}, {batch.RunRejected, "", 7},
 		{batch.RunPaused, "auth: the key is refused", 4}, {batch.RunPaused, "quota_money: no credit", 12},
-		{batch.RunPaused, "unreachable: connection refused", 69}, {batch.RunPaused, "delivery: cannot be written", 69}, {batch.RunPaused, "lunch", 75}, {batch.RunPaused, "", 75},
+		{batch.RunPaused, "unreachable: connection refused", 69}, {batch.RunPaused, "delivery: cannot be written", 69}, {batch.RunPaused, "delivery: disk full", 69}, {batch.RunPaused, "lunch", 75}, {batch.RunPaused, "", 75},
 		{batch.RunPaused, "authors are on holiday", 75}, {batch.RunRunning, "", 8}, {batch.RunQueued, "", 8}, {batch.RunDelivering, "", 8},
 		{batch.RunDraft, "", 8}, {"unheard of", "", 1},
 	} {
