@@ -337,3 +337,10 @@ func (b *bench) refused(err error, kind batch.Kind, words ...string) {
 		}
 	}
 }
+
+func unmarshal(t *testing.T, text []byte, into any) {
+	t.Helper()
+	if err := json.Unmarshal(text, into); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+}
