@@ -27,7 +27,10 @@ type PriceCard struct {
 // with the tier's In and Out (and cache prices scaled by TierIn/In, rounded up)
 // when the input is above TierAt.
 func (c PriceCard) Cost(u Usage) (PicoUSD, error) {
-	in, out, read, write := c.rates(u.Input)
+	in, out, read, write, err := c.rates(u.Input)
+	if err != nil {
+		return 0, fmt.Errorf("cost of %+v at %s/%s: %w", u, c.Provider, c.Model, err)
+	}
 	sum := int64(0)
 	for _, p := range [...]struct {
 		n     int64
@@ -49,7 +52,10 @@ func (c PriceCard) Cost(u Usage) (PicoUSD, error) {
 func (c PriceCard) Worst(in, out int64) (PicoUSD, error) {
 	pin, pout := max(c.In, c.CacheRead, c.CacheWrite), c.Out
 	if c.TierAt > 0 && in > c.TierAt {
-		ti, to, tr, tw := c.rates(in)
+		ti, to, tr, tw, err := c.rates(in)
+		if err != nil {
+			return 0, err
+		}
 		pin, pout = max(pin, ti, tr, tw), max(pout, to)
 	}
 	a, err := Mul(in, int64(pin))
@@ -64,7 +70,8 @@ func (c PriceCard) Worst(in, out int64) (PicoUSD, error) {
 	return PicoUSD(s), err
 }
 
-func (c PriceCard) rates(input int64) (in, out, read, write PicoUSD) {
+// rates are the prices that hold for a call with this input.
+func (c PriceCard) rates(input int64) (in, out, read, write PicoUSD, err error) {
 	in, out, read, write = c.In, c.Out, c.CacheRead, c.CacheWrite
 	if read == 0 {
 		read = in
@@ -72,9 +79,27 @@ func (c PriceCard) rates(input int64) (in, out, read, write PicoUSD) {
 	if write == 0 {
 		write = in
 	}
-	if c.TierAt > 0 && input > c.TierAt && c.In > 0 {
-		scale := func(p PicoUSD) PicoUSD { return (p*c.TierIn + c.In - 1) / c.In }
-		return c.TierIn, c.TierOut, scale(read), scale(write)
+	if c.TierAt <= 0 || input <= c.TierAt {
+		return in, out, read, write, nil
 	}
-	return in, out, read, write
+	if read, err = c.scale(read); err != nil {
+		return 0, 0, 0, 0, err
+	}
+	if write, err = c.scale(write); err != nil {
+		return 0, 0, 0, 0, err
+	}
+	return c.TierIn, c.TierOut, read, write, nil
+}
+
+// scale is a cache price in the tier: by as much as the input's, rounded up.
+// Where input is free below the tier there is nothing to scale by.
+func (c PriceCard) scale(p PicoUSD) (PicoUSD, error) {
+	if c.In <= 0 {
+		return max(p, c.TierIn), nil
+	}
+	x, err := Mul(int64(p), int64(c.TierIn))
+	if err == nil {
+		x, err = Add(x, int64(c.In)-1)
+	}
+	return PicoUSD(x / int64(c.In)), err
 }
