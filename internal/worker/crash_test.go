@@ -120,6 +120,7 @@ func TestCrashesAnywhereChangeNothing(t *testing.T) {
 func crashes(t *testing.T, chance *rand.Rand) {
 	h := newHouse(t)
 	j := newJob("r_a", 40, 1+chance.IntN(12))
+	j.policy.MaxAttempts = 20
 	j.window, j.lane = int64(1+chance.IntN(6)), 1+chance.IntN(8)
 	// Items from 30 on copy others; some are refused, whoever asks.
 	j.work = func(o int64, w *worker.Work) {
@@ -133,7 +134,7 @@ func crashes(t *testing.T, chance *rand.Rand) {
 		case o%11 == 4:
 			return refusal(batch.ClassRefused, 400)
 		case try%2 == 1 && o%3 == 0:
-			return refusal(batch.ClassRateLimited, 429)
+			return refusal(batch.ClassTransient, 500)
 		}
 		return answer
 	}
