@@ -8,6 +8,7 @@ import (
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/pacing"
+	"github.com/batchwright/batchwright/internal/report"
 	"github.com/batchwright/batchwright/internal/store"
 )
 
@@ -64,12 +65,12 @@ type CostCounts struct {
 
 // BudgetCounts is the run's budget: null is no limit.
 type BudgetCounts struct {
-	Tokens   *int64       `json:"tokens"`
-	PicoUSD  *int64       `json:"pico_usd"`
-	Retries  *int64       `json:"retries"`
-	Spent    money.Amount `json:"spent"`
-	Reserved money.Amount `json:"reserved"`
-	AtRisk   money.Amount `json:"at_risk"`
+	Tokens   *int64        `json:"tokens"`
+	PicoUSD  *int64        `json:"pico_usd"`
+	Retries  *int64        `json:"retries"`
+	Spent    report.Amount `json:"spent"`
+	Reserved report.Amount `json:"reserved"`
+	AtRisk   report.Amount `json:"at_risk"`
 }
 
 // Pacing is the pace of the run's lane, while a process works on it.
@@ -110,8 +111,8 @@ func (a *App) status(r store.Run) Status {
 		Items:    ItemCounts{Total: r.Items, OK: c.OK, Failed: c.Failed, Skipped: c.Skipped, Pending: r.Items - c.OK - c.Failed - c.Skipped},
 		Tokens:   TokenCounts{c.Usage.Input, c.Usage.Output, c.Usage.Cached, c.Usage.Reasoning, c.Usage.Total()},
 		Cost:     CostCounts{Pico: b.Spent.Pico + b.AtRisk.Pico, USD: (b.Spent.Pico + b.AtRisk.Pico).String(), AtRisk: b.AtRisk.Pico, Known: len(r.Price) > 0},
-		Budget:   BudgetCounts{limit(b.Limit.Tokens), limit(b.Limit.Pico), limit(b.Limit.Retries), b.Spent, b.Reserved, b.AtRisk},
-		Attempts: c.Calls, Retries: b.Spent.Retries, Unknown: c.Unknown,
+		Budget:   BudgetCounts{limit(b.Limit.Tokens), limit(b.Limit.Pico), limit(b.Limit.Retries), report.AmountOf(b.Spent), report.AmountOf(b.Reserved), report.AmountOf(b.AtRisk)},
+		Attempts: c.Calls, Retries: b.Spent.Plus(b.AtRisk).Retries, Unknown: c.Unknown,
 		StartedAt: when(r.StartedAt), EndedAt: when(r.EndedAt), Deadline: when(r.DeadlineAt), ActiveMS: r.ActiveUS / 1000,
 		Output: r.OutputURI, Spec: r.SpecDigest, Manifest: r.ManifestDigest}
 	if r.State == batch.RunCancelled || r.State == batch.RunRejected {

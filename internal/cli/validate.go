@@ -78,16 +78,12 @@ func (c *validateCommand) write(inv *invocation, all spec.Diagnostics) error {
 
 // loadSpec reads a spec, - being stdin.
 func (inv *invocation) loadSpec(file string) (*spec.Spec, spec.Diagnostics) {
-	sp, ds := spec.Load(func(path string) ([]byte, error) {
+	return spec.Load(func(path string) ([]byte, error) {
 		if path == "-" && file == "-" {
 			return inv.readStdin()
 		}
 		return inv.sys.ReadFile(path)
 	}, file)
-	if sp != nil && sp.Task.Provider == "sim" && sp.Task.Model == "" {
-		sp.Task.Model = "sim-1" // a spec for sim needs no model; requests have one
-	}
-	return sp, ds
 }
 
 // lookAround tells what a run would miss on this machine; it is no mistake of

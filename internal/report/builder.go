@@ -18,8 +18,6 @@ type Builder struct {
 	settled  money.Amount
 	atRisk   money.Amount
 	attempts int64
-	called   bitmap // items with at least one attempt
-	distinct int64
 	extra    int64
 	series   series
 	latency  Histogram
@@ -64,9 +62,6 @@ func (b *Builder) AddAttempt(a batch.Attempt) {
 	class := a.Class.Traits()
 	if a.Class != batch.ClassUnsent {
 		b.attempts++
-		if b.called.set(int64(a.Ordinal)) {
-			b.distinct++
-		}
 	}
 	if a.Class == batch.ClassUnknown {
 		b.extra++
@@ -149,7 +144,7 @@ func (b *Builder) Finish(meta Run) Run {
 	if meta.Budget.Spent == (Amount{}) {
 		r.Budget.Spent, r.Budget.AtRisk = AmountOf(b.settled), AmountOf(b.atRisk)
 	}
-	r.Attempts, r.Retries, r.ExtraCalls = b.attempts, b.attempts-b.distinct, b.extra
+	r.Attempts, r.Retries, r.ExtraCalls = b.attempts, b.settled.Plus(b.atRisk).Retries, b.extra
 	r.Series, r.Latency, r.Errors = b.series.list(), b.latency, b.groups.top()
 	field := ""
 	if meta.Evaluation != nil {
@@ -159,23 +154,4 @@ func (b *Builder) Finish(meta Run) Run {
 		r.Evaluation = e
 	}
 	return r
-}
-
-// bitmap is a set of ordinals in pages, so that its size follows the largest.
-type bitmap struct{ pages map[int64]*[1024]uint64 }
-
-// set adds n and reports whether it is new.
-func (m *bitmap) set(n int64) bool {
-	if m.pages == nil {
-		m.pages = map[int64]*[1024]uint64{}
-	}
-	p := m.pages[n>>16]
-	if p == nil {
-		p = new([1024]uint64)
-		m.pages[n>>16] = p
-	}
-	word, bit := n>>6&1023, uint64(1)<<(n&63)
-	old := p[word]
-	p[word] |= bit
-	return old&bit == 0
 }

@@ -40,7 +40,7 @@ type Run struct {
 	Cost     Cost   `json:"cost"`
 	Budget   Budget `json:"budget"`
 	Attempts int64  `json:"attempts"` // calls made, the first of each item included
-	Retries  int64  `json:"retries"`  // calls after an item's first
+	Retries  int64  `json:"retries"`  // calls that the retry budget counts: repeats, but for those that waited out a rate limit
 	// ExtraCalls are calls whose fate is unknown: perhaps paid, never answered.
 	ExtraCalls int64 `json:"extra_calls"`
 

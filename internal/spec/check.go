@@ -142,10 +142,13 @@ func (p *parser) taskKeys() {
 	case p.spec.Input.Format == "openai_batch":
 		p.unused()
 	}
-	if t.Provider == "sim" && p.has("task.base_url") {
-		p.add(p.keyOf("task.base_url"), codeIgnored, "task.base_url", "task.base_url: sim calls nobody, so the address is not used", "delete the line")
+	if t.Provider == "sim" && t.Model == "" {
+		p.spec.Task.Model = simModel
 	}
 }
+
+// simModel is the model of the simulator, which has no other need of a name.
+const simModel = "sim-1"
 
 // unused refuses what would silently do nothing: with openai_batch input the
 // requests are complete.

@@ -130,7 +130,6 @@ const (
 	codeTestCase   Code = "E1306"
 	codeModel      Code = "E1307"
 	codeNoTimezone Code = "E1401"
-	codeIgnored    Code = "E1402"
 )
 
 // codeNames are the short names of the codes, for tools that list rules.
@@ -148,7 +147,7 @@ var codeNames = map[Code]string{
 	codeSchema: "bad-schema", codeUnquoted: "unquoted-template", codeNotJSON: "not-json", codeText: "bad-text",
 	codeNeedsKey: "api-key-missing", codeNeedsURL: "base-url-missing", codePrompt: "prompt-or-messages", codeConflict: "keys-contradict",
 	codeTurns: "bad-turns", codeTestCase: "bad-test", codeModel: "model-missing",
-	codeNoTimezone: "no-timezone", codeIgnored: "ignored-key",
+	codeNoTimezone: "no-timezone",
 }
 
 // Codes lists every code in order.

@@ -30,7 +30,7 @@ func TestDefaults(t *testing.T) {
 	want := &Spec{
 		Version: 1, Job: "j", Queue: "best-effort", BatchSize: 50, MaxAttempts: 3, Timeout: 2 * time.Minute,
 		Input:  Input{URI: "items.jsonl", Format: "auto", OnBadItem: "fail"},
-		Task:   Task{Provider: "sim", Lane: "sync", Prompt: "{{ text }}", MaxOutputTokens: 1024, OnTruncated: "fail"},
+		Task:   Task{Provider: "sim", Model: "sim-1", Lane: "sync", Prompt: "{{ text }}", MaxOutputTokens: 1024, OnTruncated: "fail"},
 		Output: Output{Format: []string{"jsonl"}}, Budget: Budget{-1, -1, -1, -1},
 		Pacing: Pacing{MinConcurrency: 1, MaxConcurrency: 16}, Dedupe: true, Cache: "off", File: "job.yaml",
 	}

@@ -14,7 +14,13 @@ func (d *DB) Backup(ctx context.Context, to string) error {
 	if _, err := os.Stat(to); err == nil {
 		return &batch.Error{Kind: batch.Conflict, Op: "back up", Ref: to, Msg: "the file exists", Hint: "name one that does not"}
 	}
-	if _, err := d.read.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
+	// The readers' pool refuses every write, to a new file too.
+	pool, err := Handle(d.cfg.Path, 1, false)
+	if err != nil {
+		return d.fail("back up", err)
+	}
+	_, err = pool.ExecContext(ctx, "VACUUM INTO ?", to)
+	if err := errors.Join(err, pool.Close()); err != nil {
 		return d.fail("back up", errors.Join(err, ignoreMissing(os.Remove(to))))
 	}
 	f, err := os.Open(to)
