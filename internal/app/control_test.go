@@ -43,7 +43,7 @@ func TestPauseStopsCallsAndResumeGoesOn(t *testing.T) {
 	if s.Reason != "lunch" || s.Items.Pending == 0 {
 		t.Errorf("%q, %+v", s.Reason, s.Items)
 	}
-	s = b.until(st.Run, "hands its leases back", func(s app.Status) bool { return s.Budget.Reserved.IsZero() })
+	s = b.until(st.Run, "hands its leases back", func(s app.Status) bool { return settled(s) })
 	<-time.After(time.Until(asked.Add(after + 500*time.Millisecond)))
 	if n := b.sim.CallsAfter(asked.Add(after)); n != 0 {
 		t.Errorf("%d calls later than 2 s after the pause", n)

@@ -149,7 +149,7 @@ task: {provider: openai_compatible, base_url: URL}
 // TestOutputsAgreeWithEachOtherAndTheirManifest reads every output back.
 func TestOutputsAgreeWithEachOtherAndTheirManifest(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, "poison=ticket 7 ")
+	b := newBench(t, "poison=ticket 7 has")
 	b.write("in.jsonl", items(40))
 	s := b.runTo(batch.RunPartial, usual(""))
 	results := b.lines(b.read("out/results.jsonl"))
@@ -236,7 +236,7 @@ func s3(t *testing.T) func(key string) string {
 // byte-identical to a run from disk to disk.
 func TestBucketsGiveWhatFoldersGive(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, "poison=ticket 3 ")
+	b := newBench(t, "poison=ticket 3 has")
 	at := s3(t)
 	reg := bloball.Registry()
 	put := func(uri, text string) {

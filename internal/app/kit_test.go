@@ -344,3 +344,6 @@ func unmarshal(t *testing.T, text []byte, into any) {
 		t.Fatalf("%v in %s", err, text)
 	}
 }
+
+// settled reports that no lease of a run is held.
+func settled(s app.Status) bool { return s.Budget.Reserved.Tokens == 0 && s.Budget.Reserved.Pico == 0 }
