@@ -149,7 +149,7 @@ func (d *demonstration) killHalfWay() (batch.RunID, error) {
 	if kerr := c.Process.Kill(); kerr != nil && err == nil {
 		err = kerr
 	}
-	<-ended
+	<-ended //nolint:errcheck // it was killed: that is how it ended
 	if err != nil {
 		return "", d.failed(err, said)
 	}

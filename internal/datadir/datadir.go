@@ -78,7 +78,7 @@ func (d *Dir) Lock(h Holder) error {
 	if err != nil {
 		return bad(d.root, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := take(f); err != nil {
 		holder, _ := d.Holder()
 		return errors.Join(&batch.Error{Kind: batch.Conflict, Op: "lock data directory", Ref: d.root,
 			Msg:  fmt.Sprintf("process %d works here (%s, since %s)", holder.PID, holder.Command, holder.Since.UTC().Format(time.RFC3339)),
@@ -96,6 +96,19 @@ func (d *Dir) Lock(h Holder) error {
 		return errors.Join(bad(d.root, err), d.Unlock())
 	}
 	return nil
+}
+
+// take locks f. Who asks Held has the lock for a moment, and must not keep a
+// worker out; so a lock that is taken is tried for a little longer.
+func take(f *os.File) error {
+	const tries, pause = 10, 10 * time.Millisecond
+	for i := 1; ; i++ {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil || i == tries {
+			return err
+		}
+		time.Sleep(pause)
+	}
 }
 
 // Held reports whether some process works here now.

@@ -19,7 +19,7 @@ import (
 	"github.com/batchwright/batchwright/internal/app"
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/httpapi"
-	"github.com/batchwright/batchwright/internal/money"
+	"github.com/batchwright/batchwright/internal/report"
 )
 
 // service is an API with two runs in it; it keeps what it was asked.
@@ -35,7 +35,7 @@ func newService() *service {
 	run := app.Status{RunID: "r_1", Job: "nightly", State: batch.RunRunning, Live: true, StartedAt: &at, Deadline: &at,
 		Items: app.ItemCounts{Total: 10, OK: 4, Failed: 1, Pending: 5}, Tokens: app.TokenCounts{Input: 7, Total: 7},
 		Cost:   app.CostCounts{Pico: 1 << 60, USD: "1152921.504606846976", Known: true},
-		Budget: app.BudgetCounts{Tokens: &tokens, Spent: money.Amount{Tokens: 3, Pico: 4, Retries: 5}},
+		Budget: app.BudgetCounts{Tokens: &tokens, Spent: report.Amount{Tokens: 3, Pico: 4, Retries: 5}},
 		Pacing: &app.Pacing{Limit: 3, Max: 4, InFlight: 2, Why: "rate_limited", Cooldown: &at}, Output: "/tmp/out"}
 	old := app.Status{RunID: "r_0", Job: "other", State: batch.RunPartial}
 	return &service{runs: map[string]app.Status{"r_1": run, "": run, "latest": run, "r_0": old}}

@@ -16,7 +16,6 @@ type job struct {
 	block format.Block
 	items []draftItem
 	arena []byte
-	blank int64
 	done  chan struct{}
 	err   error
 	// ended says that the input has no more blocks; the job has no rows then.
@@ -96,7 +95,7 @@ func (p *pipeline) read(ctx context.Context) {
 
 func (p *pipeline) readOne(ctx context.Context, in *inputFile) bool {
 	err := in.open(ctx, p.cfg)
-	defer in.close()
+	defer in.close() //nolint:errcheck // read only, and its bytes were hashed
 	for {
 		var j *job
 		select {

@@ -180,10 +180,12 @@ func (s *state) power(pos int, a, n int64) value {
 	if a >= -1 && a <= 1 && n > 2 { // the only bases whose powers never overflow
 		n = 2 - n%2
 	}
-	for ok := true; n > 0; n-- {
-		if out, ok = times(out, a); !ok {
+	for ; n > 0; n-- {
+		next, ok := times(out, a)
+		if !ok {
 			s.overflow(pos)
 		}
+		out = next
 	}
 	return out
 }

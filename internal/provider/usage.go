@@ -27,8 +27,8 @@ func (c *Count) UnmarshalJSON(b []byte) error {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<52 {
-		*c = -1
-		return nil
+		*c = -1    // a count that cannot be true is no reason to lose the answer
+		return nil //nolint:nilerr // see above
 	}
 	*c = Count(f)
 	return nil

@@ -194,7 +194,7 @@ func (s *schema) merged(m map[string]any, list []any) map[string]any {
 	out := map[string]any{}
 	props := map[string]any{}
 	var required []any
-	for _, v := range append(slices.Clone(list), map[string]any(without(m, "allOf"))) {
+	for _, v := range append(slices.Clone(list), without(m, "allOf")) {
 		part, _ := v.(map[string]any)
 		if ref, ok := part["$ref"].(string); ok {
 			part = s.resolve(ref)

@@ -17,7 +17,7 @@ const (
 // parquetRows writes one Parquet file whose bytes depend on nothing but the
 // rows: the metadata is fixed and row groups end by rows and bytes, not time.
 type parquetRows struct {
-	w       *parquet.Writer
+	w       *parquet.GenericWriter[any]
 	table   *table
 	row     parquet.Row
 	rows    int
@@ -32,7 +32,7 @@ func newParquet(w io.Writer, o Options) (encoder, error) {
 		p.maxRows = rowGroupRows
 	}
 	schema := parquet.NewSchema("results", newRecord(t.columns))
-	p.w = parquet.NewWriter(w, schema, parquet.CreatedBy("batchwright", "1", "outputs"),
+	p.w = parquet.NewGenericWriter[any](w, schema, parquet.CreatedBy("batchwright", "1", "outputs"),
 		parquet.Compression(&parquet.Snappy), parquet.DataPageVersion(1), parquet.PageBufferSize(256<<10),
 		parquet.WriteBufferSize(64<<10))
 	return p, nil

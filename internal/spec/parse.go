@@ -3,7 +3,6 @@ package spec
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -144,8 +143,6 @@ func (p *parser) top(root *yaml.Node) bool {
 	p.section(root, "", "")
 	return true
 }
-
-var listIndex = regexp.MustCompile(`\[\d+\]`)
 
 // section reads the keys of a mapping. table is the section's path in the
 // table, shown is its path with list indexes.

@@ -208,6 +208,9 @@ func (r *ringer) since(last int64, each func(batch.Bell)) int64 {
 		}
 		each(b)
 	}
+	if err := rows.Err(); err != nil {
+		r.t.Error(err)
+	}
 	return last
 }
 

@@ -72,7 +72,6 @@ type shard struct {
 	healed  []batch.Ordinal
 	oldest  time.Time // of the group; zero when it is empty
 	toStart []int
-	starts  bool
 
 	sent    *store.Delta // being written
 	durable batch.Bits   // items on the wire by the last write that was acknowledged

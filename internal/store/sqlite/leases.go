@@ -34,7 +34,7 @@ func (d *DB) Claim(ctx context.Context, c store.Claim) (got store.Shard, status 
 		}
 		s, err := shardRow(ctx, tx, c.Ref.Run, c.Ref.Shard)
 		if batch.KindOf(err) == batch.NotFound && err != nil {
-			return nil // sealed away: the bell is stale
+			return nil //nolint:nilerr // sealed away: the bell is stale
 		}
 		if err != nil || s.Ref.Epoch != c.Ref.Epoch || s.State != batch.ShardOpen {
 			return err

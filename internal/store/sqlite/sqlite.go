@@ -189,10 +189,15 @@ func (d *DB) newer(ctx context.Context) error {
 	if db == nil {
 		db = d.read.DB
 	}
-	var have int64
-	err := db.QueryRowContext(ctx, "SELECT coalesce(max(version_id),0) FROM goose_db_version WHERE is_applied").Scan(&have)
-	if err != nil {
-		return nil // no such table yet: a new store
+	var tables, have int64
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master WHERE name='goose_db_version'").Scan(&tables); err != nil {
+		return d.fail("open", err)
+	}
+	if tables == 0 {
+		return nil // a new store
+	}
+	if err := db.QueryRowContext(ctx, "SELECT coalesce(max(version_id),0) FROM goose_db_version WHERE is_applied").Scan(&have); err != nil {
+		return d.fail("open", err)
 	}
 	if have > SchemaVersion {
 		return &batch.Error{Kind: batch.Config, Op: "open store", Ref: d.cfg.Path,

@@ -153,7 +153,6 @@ func reopensSealed(k *kit) {
 		if s.Ref.Epoch <= last {
 			k.t.Fatalf("the epoch is %d again", s.Ref.Epoch)
 		}
-		last = s.Ref.Epoch
 		k.ok(k.st.Transition(k.ctx, id, []batch.RunState{batch.RunPartial}, batch.RunRunning, ""))
 		l := k.claim(id, 0, "w")
 		l.begin(0)
