@@ -25,6 +25,16 @@ type stretch struct {
 	throughRow int64           // the last chunk in it
 	chunks     int
 	segment    *store.Segment
+	twice      []batch.Outcome // second outcomes that no retry explains
+}
+
+// put keeps an outcome in the place of an earlier one of its item. That is how
+// a retry ends, in a lease of its own; anything else is noted.
+func (s *stretch) put(r store.Run, byOrdinal map[batch.Ordinal]batch.Outcome, o batch.Outcome) {
+	if old, ok := byOrdinal[o.Ordinal]; ok && (r.Retried == 0 || old.Epoch == o.Epoch) {
+		s.twice = append(s.twice, o)
+	}
+	byOrdinal[o.Ordinal] = o
 }
 
 // part says which half of a stretch a reader needs: they lie in two files, and
@@ -47,7 +57,7 @@ func (a *App) loadStretch(ctx context.Context, r store.Run, k int64, seg *store.
 		err := a.readSegment(ctx, r.ID, seg.Name, func(rd *segment.Reader) error {
 			o, err := rd.Outcome()
 			if err == nil {
-				byOrdinal[o.Ordinal] = o
+				s.put(r, byOrdinal, o)
 			}
 			return err
 		})
@@ -75,7 +85,7 @@ func (a *App) loadStretch(ctx context.Context, r store.Run, k int64, seg *store.
 				Hint: "batchwright verify " + string(r.ID), Err: err}
 		}
 		for _, o := range g.Outcomes {
-			byOrdinal[o.Ordinal] = o
+			s.put(r, byOrdinal, o)
 		}
 		s.attempts = append(s.attempts, g.Attempts...)
 		s.throughRow = max(s.throughRow, c.Row)

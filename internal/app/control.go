@@ -167,7 +167,10 @@ func (a *App) Pause(ctx context.Context, ref, reason string) (Status, error) {
 	}
 	if r.State != batch.RunPaused {
 		if err := a.store.Transition(ctx, r.ID, []batch.RunState{batch.RunQueued, batch.RunRunning}, batch.RunPaused, reason); err != nil {
-			return Status{}, notNow(err, r, "only a run that is going on can be paused")
+			// Another may have paused it since it was read.
+			if now, rerr := a.store.Run(ctx, r.ID); rerr != nil || now.State != batch.RunPaused {
+				return Status{}, notNow(err, r, "only a run that is going on can be paused")
+			}
 		}
 	}
 	a.halt(r.ID, false)

@@ -38,31 +38,55 @@ type verifier struct {
 	r   store.Run
 	v   Verification
 
-	usage   money.Usage
-	charged money.Amount
-	unknown int64
-	ok      int64
-	failed  int64
+	open     map[batch.ShardNo]store.Shard // rows that are not sealed away
+	failures map[batch.Ordinal]batch.Class // failed items as they can be asked for
+
+	usage     money.Usage
+	charged   money.Amount
+	unknown   int64 // attempts whose fate is not known
+	corrected int64 // attempts that may only correct one of these (T4)
+	ok        int64
+	failed    int64
+	replaced  int64 // failed items that wait for their retry
 }
 
 // Verify checks the invariants a run's own records can show: every outcome is
-// there once and unchanged (I1, I2), paid calls are accounted for (I3), the
-// ledger sums to the budget's row to the last pico-USD and inside its limit
-// (I4), every outcome names an attempt that was made (I8), segments are whole
-// (I9) and items are what the manifest hashed (I10). It changes nothing.
+// there once and unchanged, and is where the shards say (I1, I2), paid calls
+// are accounted for (I3), the ledger sums to the budget's row to the last
+// pico-USD and inside its limit (I4), every outcome names an attempt that made
+// it (I8), segments are whole (I9) and items are what the manifest hashed
+// (I10). It changes nothing. A run that goes on meanwhile cannot be judged:
+// StillRunning.
 func (a *App) Verify(ctx context.Context, ref string) (Verification, error) {
 	r, err := a.find(ctx, ref)
 	if err != nil {
 		return Verification{}, err
 	}
 	x := &verifier{a: a, ctx: ctx, r: r, v: Verification{RunID: r.ID, State: r.State, Findings: []Finding{}, Items: r.Items}}
-	for _, step := range []func() error{x.items, x.results, x.counts, x.ledger} {
+	for _, step := range []func() error{x.rows, x.items, x.results, x.counts, x.ledger} {
 		if err := step(); err != nil {
 			return x.v, err
 		}
 	}
+	if err := x.stood(); err != nil {
+		return x.v, err
+	}
 	x.v.OK = len(x.v.Findings) == 0
 	return x.v, nil
+}
+
+// stood makes sure that the run stood still: its parts were read one after the
+// other.
+func (x *verifier) stood() error {
+	now, err := x.a.store.Run(x.ctx, x.r.ID)
+	if err != nil {
+		return err
+	}
+	if now.State == x.r.State && now.Counts == x.r.Counts && now.Budget == x.r.Budget && now.Opened == x.r.Opened && now.Closed == x.r.Closed {
+		return nil
+	}
+	return &batch.Error{Kind: batch.StillRunning, Op: "verify", Ref: string(x.r.ID), Msg: "the run went on while it was checked",
+		Hint: "batchwright wait " + string(x.r.ID) + ", or pause it, and verify again"}
 }
 
 func (x *verifier) find(inv, ref, format string, args ...any) {
@@ -75,12 +99,40 @@ func (x *verifier) did(format string, args ...any) {
 	x.v.Checked = append(x.v.Checked, fmt.Sprintf(format, args...))
 }
 
-// manifest is I10: the items are what was hashed.
+// rows reads what the store keeps beside outcomes.
+func (x *verifier) rows() error {
+	ss, err := x.a.store.Open(x.ctx, x.r.ID)
+	if err != nil {
+		return err
+	}
+	x.open = make(map[batch.ShardNo]store.Shard, len(ss))
+	closed := x.r.Opened
+	for _, s := range ss {
+		x.open[s.Ref.Shard] = s
+		if s.State != batch.ShardDone {
+			closed--
+		}
+	}
+	if closed != x.r.Closed {
+		x.find("I2", string(x.r.ID), "the run counts %d shards as done; %d are", x.r.Closed, closed)
+	}
+	fs, err := x.a.store.Failures(x.ctx, x.r.ID, "", -1, 0)
+	x.failures = make(map[batch.Ordinal]batch.Class, len(fs))
+	for _, f := range fs {
+		x.failures[f.Ordinal] = f.Class
+	}
+	return err
+}
+
+// items is I10: the items are what was hashed.
 func (x *verifier) items() error {
 	m, err := x.a.manifest(x.r)
 	if err != nil {
 		x.find("I10", string(x.r.ID), "the manifest cannot be opened: %v", err)
 		return nil
+	}
+	if err := m.Verify(x.ctx); err != nil {
+		x.find("I10", string(x.r.ID), "the manifest: %v", err)
 	}
 	if m.Count() != x.r.Items {
 		x.find("I2", string(x.r.ID), "the manifest has %d items, the run %d", m.Count(), x.r.Items)
@@ -98,7 +150,7 @@ func (x *verifier) items() error {
 		}
 	}
 	x.did("%d items against the hashes of the manifest (I10)", m.Count())
-	return nil
+	return x.ctx.Err()
 }
 
 // results is I1, I2, I8 and I9.
@@ -116,8 +168,12 @@ func (x *verifier) results() error {
 			x.find("I9", fmt.Sprintf("%s stretch %d", x.r.ID, k), "%v", err)
 			continue
 		}
-		if seg := segs[k]; seg != nil && s.chunks == 0 && int64(len(s.outcomes)) != seg.Rows {
-			x.find("I9", seg.Name, "the segment has %d outcomes, its pointer says %d", len(s.outcomes), seg.Rows)
+		if seg := segs[k]; seg != nil && s.chunks == 0 && (int64(len(s.outcomes)) != seg.Rows || int64(len(s.attempts)) != seg.AttemptsRows) {
+			x.find("I9", seg.Name, "the segment has %d outcomes and %d attempts, its pointer says %d and %d",
+				len(s.outcomes), len(s.attempts), seg.Rows, seg.AttemptsRows)
+		}
+		for _, o := range s.twice {
+			x.find("I2", o.ID, "item %d has a second outcome, of attempt %d of epoch %d", o.Ordinal, o.Attempt, o.Epoch)
 		}
 		made := x.attempts(s)
 		for _, o := range s.outcomes {
@@ -127,6 +183,7 @@ func (x *verifier) results() error {
 			last = o.Ordinal
 			x.outcome(o, made)
 		}
+		x.shards(k*per, min((k+1)*per, x.r.Opened), s.outcomes)
 		if merr == nil {
 			x.ids(m.Read, s.outcomes)
 		}
@@ -135,28 +192,80 @@ func (x *verifier) results() error {
 	return nil
 }
 
+// shards compares the outcomes of a stretch with what its shards' rows say is
+// done; a shard without a row was sealed away whole.
+func (x *verifier) shards(from, to int64, os []batch.Outcome) {
+	for no := batch.ShardNo(from); no < batch.ShardNo(to); no++ {
+		first, n := x.r.Span(no)
+		there := batch.NewBits(n)
+		for ; len(os) > 0 && os[0].Ordinal < first+batch.Ordinal(n); os = os[1:] {
+			if os[0].Ordinal >= first {
+				there.Set(int(os[0].Ordinal - first))
+			}
+		}
+		row, open := x.open[no]
+		for i := range n {
+			done := !open || row.Book.Done.Get(i)
+			ref := fmt.Sprintf("%s/%d item %d", x.r.ID, no, int64(first)+int64(i))
+			if done && !there.Get(i) {
+				x.find("I1", ref, "it is done and its outcome is not there")
+			}
+			if !done && there.Get(i) && x.r.Retried == 0 {
+				x.find("I2", ref, "it has an outcome and its shard has it as not done")
+			}
+		}
+		if open && row.State != batch.ShardLeased && row.Book.Started.Count() > 0 {
+			x.find("I3", row.Ref.String(), "nobody has the shard and %d of its items are on the wire", row.Book.Started.Count())
+		}
+	}
+}
+
+// waits reports that an outcome was given up for a retry that was asked for.
+func (x *verifier) waits(o batch.Ordinal) bool {
+	row, open := x.open[batch.ShardNo(int64(o)/int64(x.r.ShardSize))]
+	return open && x.r.Retried > 0 && !row.Book.Done.Get(int(int64(o)%int64(x.r.ShardSize)))
+}
+
+// attemptRef names one call of one item.
+type attemptRef struct {
+	item  batch.Ordinal
+	epoch batch.Epoch
+	n     int
+}
+
 // attempts sums a stretch's ledger and returns who made which attempt.
-func (x *verifier) attempts(s stretch) map[[3]int64]bool {
-	made := make(map[[3]int64]bool, len(s.attempts))
+func (x *verifier) attempts(s stretch) map[attemptRef]batch.Attempt {
+	made := make(map[attemptRef]batch.Attempt, len(s.attempts))
+	lost := map[attemptRef]bool{}
 	for _, at := range s.attempts {
+		if at.N == 0 {
+			lost[attemptRef{at.Ordinal, at.Epoch, 0}] = true
+		}
+	}
+	for _, at := range s.attempts {
+		ref := attemptRef{at.Ordinal, at.Epoch, at.N}
 		x.v.Attempts++
 		x.usage = x.usage.Plus(at.Usage)
 		x.charged = x.charged.Plus(at.Charged)
 		if !at.Class.Known() {
 			x.find("I8", at.ID, "attempt %d of epoch %d has the unknown class %q", at.N, at.Epoch, at.Class)
 		}
-		if made[[3]int64{int64(at.Ordinal), int64(at.Epoch), int64(at.N)}] && at.N > 0 {
-			x.find("I3", at.ID, "attempt %d of epoch %d stands twice in the ledger", at.N, at.Epoch)
+		if _, again := made[ref]; again {
+			x.find("I3", at.ID, "attempt %d of item %d in epoch %d stands twice in the ledger", at.N, at.Ordinal, at.Epoch)
 		}
-		made[[3]int64{int64(at.Ordinal), int64(at.Epoch), int64(at.N)}] = true
-		if at.Class == batch.ClassUnknown && at.N == 0 {
+		made[ref] = at
+		if at.Estimated && at.Class.Traits().PerhapsPaid {
 			x.unknown++
+		}
+		if one := (attemptRef{at.Ordinal, at.Epoch, 0}); at.N > 0 && lost[one] {
+			x.corrected++
+			delete(lost, one)
 		}
 	}
 	return made
 }
 
-func (x *verifier) outcome(o batch.Outcome, made map[[3]int64]bool) {
+func (x *verifier) outcome(o batch.Outcome, made map[attemptRef]batch.Attempt) {
 	x.v.Outcomes++
 	switch o.State {
 	case batch.ItemOK:
@@ -165,13 +274,27 @@ func (x *verifier) outcome(o batch.Outcome, made map[[3]int64]bool) {
 			x.find("I1", o.ID, "its outcome is ok and has no output")
 		}
 	case batch.ItemFailed:
-		x.failed++
+		if class := x.failures[o.Ordinal]; class != o.Class {
+			x.find("I2", o.ID, "it failed as %q and can be asked for as %q", o.Class, class)
+		}
+		if x.waits(o.Ordinal) {
+			x.replaced++
+		} else {
+			x.failed++
+		}
 	default:
 		x.find("I2", o.ID, "its outcome has the state %q", o.State)
 	}
-	called := o.CopyOf == "" && !o.Cached && o.Attempt > 0
-	if called && !made[[3]int64{int64(o.Ordinal), int64(o.Epoch), int64(o.Attempt)}] {
+	if o.CopyOf != "" || o.Cached || o.Attempt == 0 {
+		return
+	}
+	at, ok := made[attemptRef{o.Ordinal, o.Epoch, o.Attempt}]
+	switch {
+	case !ok:
 		x.find("I8", o.ID, "its outcome names attempt %d of epoch %d, which is not in the ledger", o.Attempt, o.Epoch)
+	case o.State == batch.ItemOK && (at.Class != o.Class || at.Usage != o.Usage):
+		x.find("I8", o.ID, "its outcome is %s and used %+v; attempt %d of epoch %d ended as %s and used %+v",
+			o.Class, o.Usage, o.Attempt, o.Epoch, at.Class, at.Usage)
 	}
 }
 
@@ -191,64 +314,4 @@ func (x *verifier) ids(read func(batch.Ordinal, int) ([]manifest.Entry, error), 
 			}
 		}
 	}
-}
-
-// counts compares the store's sums with what is there.
-func (x *verifier) counts() error {
-	c := x.r.Counts
-	if x.ok != c.OK || x.failed != c.Failed {
-		x.find("I2", string(x.r.ID), "the store counts %d ok and %d failed; %d and %d are there", c.OK, c.Failed, x.ok, x.failed)
-	}
-	fs, err := x.a.store.Failures(x.ctx, x.r.ID, "", -1, 0)
-	if err != nil {
-		return err
-	}
-	if x.r.Retried == 0 && int64(len(fs)) != x.failed {
-		x.find("I2", string(x.r.ID), "%d failed items can be asked for; %d failed", len(fs), x.failed)
-	}
-	switch x.r.State {
-	case batch.RunSucceeded, batch.RunPartial:
-		if x.v.Outcomes+c.Skipped != x.r.Items {
-			x.find("I2", string(x.r.ID), "the run is %s with %d outcomes of %d items", x.r.State, x.v.Outcomes, x.r.Items)
-		}
-	}
-	if c.Usage != x.usage {
-		x.find("I4", string(x.r.ID), "the store sums usage to %+v; the attempts sum to %+v", c.Usage, x.usage)
-	}
-	x.did("counts and usage of the store against outcomes and attempts (I2)")
-	return nil
-}
-
-// ledger is I3 and I4: the money.
-func (x *verifier) ledger() error {
-	b := x.r.Budget
-	open, err := x.a.store.Open(x.ctx, x.r.ID)
-	if err != nil {
-		return err
-	}
-	var held money.Amount
-	for _, s := range open {
-		k := s.Book
-		if !k.Open.Plus(k.Spent).Within(k.Reserved) && x.r.Target != batch.RunFailed && x.r.State != batch.RunFailed {
-			x.find("I4", s.Ref.String(), "open %+v plus spent %+v is above the %+v reserved", k.Open, k.Spent, k.Reserved)
-		}
-		if s.State != batch.ShardLeased && !(k.Reserved.IsZero() && k.Open.IsZero() && k.Spent.IsZero()) {
-			x.find("I4", s.Ref.String(), "the shard is %s and still holds money", s.State)
-		}
-		if s.State == batch.ShardLeased {
-			held = held.Plus(k.Reserved).Minus(k.Spent)
-		}
-	}
-	if b.Reserved != held {
-		x.find("I4", string(x.r.ID), "the budget has %+v reserved; leases hold %+v", b.Reserved, held)
-	}
-	if sum := b.Spent.Plus(b.AtRisk); sum != x.charged {
-		x.find("I4", string(x.r.ID), "spent and at risk are %+v; the ledger's attempts sum to %+v", sum, x.charged)
-	}
-	if d := b.Limit.Exceeded(money.Amount{}, b.Committed()); d != money.DimNone && x.r.State != batch.RunFailed {
-		x.find("I4", string(x.r.ID), "spent, reserved and at risk are above the %s budget", d)
-	}
-	x.did("the ledger: spent %d tokens and %s USD, at risk %d tokens and %s USD (I3, I4)",
-		b.Spent.Tokens, b.Spent.Pico, b.AtRisk.Tokens, b.AtRisk.Pico)
-	return nil
 }
