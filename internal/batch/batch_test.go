@@ -27,11 +27,11 @@ func TestBookConservesMoney(t *testing.T) {
 	}
 }
 
-func conserves(t *rapid.T) {
-	n := rapid.IntRange(1, 12).Draw(t, "items")
+func conserves(rt *rapid.T) {
+	n := rapid.IntRange(1, 12).Draw(rt, "items")
 	b := NewBook(n)
 	b.ItemTokens = make([]int64, n)
-	b.Reserved = amounts(600).Draw(t, "reserved")
+	b.Reserved = amounts(600).Draw(rt, "reserved")
 	held := b.Reserved
 	wire := map[int]money.Amount{}
 	var charged money.Amount
@@ -43,41 +43,41 @@ func conserves(t *rapid.T) {
 			is = append(is, i)
 		}
 		if len(is) == 0 {
-			t.SkipNow()
+			rt.SkipNow()
 		}
 		slices.Sort(is)
-		return rapid.SampledFrom(is).Draw(t, "on the wire")
+		return rapid.SampledFrom(is).Draw(rt, "on the wire")
 	}
-	t.Repeat(map[string]func(*rapid.T){
-		"start": func(t *rapid.T) {
-			i := rapid.IntRange(0, n-1).Draw(t, "item")
+	rt.Repeat(map[string]func(*rapid.T){
+		"start": func(rt *rapid.T) {
+			i := rapid.IntRange(0, n-1).Draw(rt, "item")
 			if b.Done.Get(i) || b.Started.Get(i) {
-				t.SkipNow()
+				rt.SkipNow()
 			}
-			w := amounts(200).Draw(t, "worst")
+			w := amounts(200).Draw(rt, "worst")
 			fits := w.Within(b.Free())
 			before := b.Attempts[i]
 			switch err := b.Start(i, w); {
 			case fits != (err == nil), !fits && !errors.Is(err, ErrOverdrawn):
-				t.Fatalf("start of %+v with %+v free: %v", w, b.Free(), err)
+				rt.Fatalf("start of %+v with %+v free: %v", w, b.Free(), err)
 			case fits:
 				wire[i] = w
 			case b.Attempts[i] != before || b.Started.Get(i):
-				t.Fatal("a refused start left a trace")
+				rt.Fatal("a refused start left a trace")
 			}
 		},
-		"finish": func(t *rapid.T) {
+		"finish": func(rt *rapid.T) {
 			i := pick()
 			w := wire[i]
-			c := money.Amount{Tokens: rapid.Int64Range(0, w.Tokens).Draw(t, "tokens"), Pico: money.PicoUSD(rapid.Int64Range(0, int64(w.Pico)).Draw(t, "pico"))}
-			s := rapid.SampledFrom([]ItemState{ItemPending, ItemOK, ItemFailed, ItemSkipped}).Draw(t, "state")
-			free := rapid.Bool().Draw(t, "free")
+			c := money.Amount{Tokens: rapid.Int64Range(0, w.Tokens).Draw(rt, "tokens"), Pico: money.PicoUSD(rapid.Int64Range(0, int64(w.Pico)).Draw(rt, "pico"))}
+			s := rapid.SampledFrom([]ItemState{ItemPending, ItemOK, ItemFailed, ItemSkipped}).Draw(rt, "state")
+			free := rapid.Bool().Draw(rt, "free")
 			before := b.Attempts[i]
 			if b.Finish(i, End{Worst: w, Charge: c, State: s, Free: free}) {
-				t.Fatal("a charge within the worst case is a breach")
+				rt.Fatal("a charge within the worst case is a breach")
 			}
 			if free && b.Attempts[i] != before-1 || !free && b.Attempts[i] != before || b.Done.Get(i) != (s != ItemPending) {
-				t.Fatalf("book is %+v", b)
+				rt.Fatalf("book is %+v", b)
 			}
 			charged = charged.Plus(c)
 			closed[s]++
@@ -89,50 +89,50 @@ func conserves(t *rapid.T) {
 			before := b.Attempts[i]
 			b.Unsend(i, wire[i])
 			if b.Attempts[i] != before-1 {
-				t.Fatal("a call that was not sent counts as an attempt")
+				rt.Fatal("a call that was not sent counts as an attempt")
 			}
 			delete(wire, i)
 		},
-		"top up": func(t *rapid.T) {
-			x := amounts(100).Draw(t, "more")
+		"top up": func(rt *rapid.T) {
+			x := amounts(100).Draw(rt, "more")
 			b.Reserved, held = b.Reserved.Plus(x), held.Plus(x)
 		},
-		"": func(t *rapid.T) {
+		"": func(rt *rapid.T) {
 			var open money.Amount
 			for i, w := range wire {
 				open = open.Plus(w)
 				if !b.Started.Get(i) {
-					t.Fatalf("item %d is on the wire and not started", i)
+					rt.Fatalf("item %d is on the wire and not started", i)
 				}
 			}
 			if b.Open != open || b.Started.Count() != len(wire) || b.Spent != charged || b.Calls != calls {
-				t.Fatalf("book is %+v; on the wire are %+v, charged %+v", b, open, charged)
+				rt.Fatalf("book is %+v; on the wire are %+v, charged %+v", b, open, charged)
 			}
 			if !b.Open.Plus(b.Spent).Within(b.Reserved) {
-				t.Fatalf("overdrawn: %+v", b)
+				rt.Fatalf("overdrawn: %+v", b)
 			}
 			if b.OK != closed[ItemOK] || b.Failed != closed[ItemFailed] || b.Skipped != closed[ItemSkipped] || b.Pending() != n-b.Done.Count() ||
 				int64(b.Done.Count()) != b.OK+b.Failed+b.Skipped {
-				t.Fatalf("counts are %+v, want %v", b, closed)
+				rt.Fatalf("counts are %+v, want %v", b, closed)
 			}
 		},
 	})
-	if rapid.Bool().Draw(t, "dies") || len(wire) > 0 {
+	if rapid.Bool().Draw(rt, "dies") || len(wire) > 0 {
 		open, lost := b.Open, len(wire)
 		s := b.TakeOver()
 		if s.Release != held || s.Spent != charged || s.AtRisk != open || len(s.Unknown) != lost || b.Started.Count() != 0 {
-			t.Fatalf("taken over as %+v of %+v", s, b)
+			rt.Fatalf("taken over as %+v of %+v", s, b)
 		}
 		for _, i := range s.Unknown {
 			if _, was := wire[i]; !was || b.Lost[i] != 1 {
-				t.Fatalf("item %d was lost and not on the wire", i)
+				rt.Fatalf("item %d was lost and not on the wire", i)
 			}
 		}
 	} else if s := b.Settle(); s.Release != held || s.Spent != charged || !s.AtRisk.IsZero() || len(s.Unknown) > 0 {
-		t.Fatalf("settled as %+v", s)
+		rt.Fatalf("settled as %+v", s)
 	}
 	if !b.Reserved.IsZero() || !b.Open.IsZero() || !b.Spent.IsZero() {
-		t.Fatalf("a lease that ended holds %+v", b)
+		rt.Fatalf("a lease that ended holds %+v", b)
 	}
 }
 
@@ -179,33 +179,33 @@ func TestBreachIsSeenInEveryDimension(t *testing.T) {
 // Fit takes the longest run of items from the front that every level holds.
 func TestFit(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	rapid.Check(t, func(rt *rapid.T) {
 		var ls []Level
-		for range rapid.IntRange(1, 3).Draw(t, "levels") {
+		for range rapid.IntRange(1, 3).Draw(rt, "levels") {
 			lim := rapid.Int64Range(-1, 700)
-			l := Level{Limit: money.Limit{Tokens: lim.Draw(t, "tokens"), Pico: lim.Draw(t, "pico"), Retries: lim.Draw(t, "retries")},
-				Spent: amounts(100).Draw(t, "spent"), Reserved: amounts(100).Draw(t, "reserved"), AtRisk: amounts(100).Draw(t, "at risk")}
+			l := Level{Limit: money.Limit{Tokens: lim.Draw(rt, "tokens"), Pico: lim.Draw(rt, "pico"), Retries: lim.Draw(rt, "retries")},
+				Spent: amounts(100).Draw(rt, "spent"), Reserved: amounts(100).Draw(rt, "reserved"), AtRisk: amounts(100).Draw(rt, "at risk")}
 			if l.Limit.Exceeded(money.Amount{}, l.Committed()) != money.DimNone {
-				t.SkipNow()
+				rt.SkipNow()
 			}
 			ls = append(ls, l)
 		}
-		costs := rapid.SliceOfN(amounts(120), 0, 12).Draw(t, "costs")
+		costs := rapid.SliceOfN(amounts(120), 0, 12).Draw(rt, "costs")
 		sum, n, hit := Fit(ls, costs)
 		var want money.Amount
 		for _, c := range costs[:n] {
 			want = want.Plus(c)
 		}
 		if sum != want || (hit == money.DimNone) != (n == len(costs)) {
-			t.Fatalf("fits %d of %d as %+v, refused by %q", n, len(costs), sum, hit)
+			rt.Fatalf("fits %d of %d as %+v, refused by %q", n, len(costs), sum, hit)
 		}
 		for _, l := range ls {
 			if d := l.Limit.Exceeded(l.Committed(), sum); d != money.DimNone {
-				t.Fatalf("what fits passes the %s limit of %+v", d, l)
+				rt.Fatalf("what fits passes the %s limit of %+v", d, l)
 			}
 		}
 		if n < len(costs) && !slices.ContainsFunc(ls, func(l Level) bool { return l.Limit.Exceeded(l.Committed(), sum.Plus(costs[n])) == hit }) {
-			t.Fatalf("item %d was refused by %q and fits", n, hit)
+			rt.Fatalf("item %d was refused by %q and fits", n, hit)
 		}
 	})
 }
