@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/manifest"
@@ -30,7 +32,9 @@ type Verification struct {
 	Attempts int64          `json:"attempts"`
 }
 
-const maxFindings = 100
+// maxFindings is how many are told of one invariant, so that one that is broken
+// everywhere does not hide another.
+const maxFindings = 25
 
 type verifier struct {
 	a   *App
@@ -40,6 +44,7 @@ type verifier struct {
 
 	open     map[batch.ShardNo]store.Shard // rows that are not sealed away
 	failures map[batch.Ordinal]batch.Class // failed items as they can be asked for
+	found    map[string]int                // by invariant
 
 	usage     money.Usage
 	charged   money.Amount
@@ -62,7 +67,7 @@ func (a *App) Verify(ctx context.Context, ref string) (Verification, error) {
 	if err != nil {
 		return Verification{}, err
 	}
-	x := &verifier{a: a, ctx: ctx, r: r, v: Verification{RunID: r.ID, State: r.State, Findings: []Finding{}, Items: r.Items}}
+	x := &verifier{a: a, ctx: ctx, r: r, found: map[string]int{}, v: Verification{RunID: r.ID, State: r.State, Findings: []Finding{}, Items: r.Items}}
 	for _, step := range []func() error{x.rows, x.items, x.results, x.counts, x.ledger} {
 		if err := step(); err != nil {
 			return x.v, err
@@ -70,6 +75,11 @@ func (a *App) Verify(ctx context.Context, ref string) (Verification, error) {
 	}
 	if err := x.stood(); err != nil {
 		return x.v, err
+	}
+	for _, inv := range slices.Sorted(maps.Keys(x.found)) {
+		if more := x.found[inv] - maxFindings; more > 0 {
+			x.v.Findings = append(x.v.Findings, Finding{inv, string(r.ID), fmt.Sprintf("%d more like these", more)})
+		}
 	}
 	x.v.OK = len(x.v.Findings) == 0
 	return x.v, nil
@@ -90,7 +100,7 @@ func (x *verifier) stood() error {
 }
 
 func (x *verifier) find(inv, ref, format string, args ...any) {
-	if len(x.v.Findings) < maxFindings {
+	if x.found[inv]++; x.found[inv] <= maxFindings {
 		x.v.Findings = append(x.v.Findings, Finding{inv, ref, fmt.Sprintf(format, args...)})
 	}
 }
@@ -177,8 +187,8 @@ func (x *verifier) results() error {
 		}
 		made := x.attempts(s)
 		for _, o := range s.outcomes {
-			if o.Ordinal <= last || int64(o.Ordinal) >= x.r.Items {
-				x.find("I2", o.ID, "outcome %d is out of order or outside of the manifest", o.Ordinal)
+			if no := int64(o.Ordinal) / int64(x.r.ShardSize); o.Ordinal <= last || int64(o.Ordinal) >= x.r.Items || no < k*per || no >= (k+1)*per {
+				x.find("I2", o.ID, "outcome %d is out of order or outside of its stretch, %d", o.Ordinal, k)
 			}
 			last = o.Ordinal
 			x.outcome(o, made)
