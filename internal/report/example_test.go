@@ -39,6 +39,9 @@ func exampleRun(n, done int64, meta Run) Run {
 			if class == batch.ClassUnknown {
 				a.Charged, a.Estimated = money.Amount{Tokens: 900, Pico: 300_000_000}, true
 			}
+			if o.Attempt > 1 {
+				a.Charged.Retries = 1
+			}
 			attempts = append(attempts, a)
 			at += us + 1_000_000
 		}

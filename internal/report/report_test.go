@@ -215,7 +215,8 @@ func TestFinalIsTheLastAttemptOnly(t *testing.T) {
 	b.AddOutcome(batch.Outcome{Ordinal: 1, ID: "y", State: batch.ItemSkipped})
 	b.AddOutcome(batch.Outcome{Ordinal: 2, ID: "z", State: batch.ItemOK, CopyOf: "w"})
 	for _, k := range [][2]int{{1, 1}, {1, 2}, {2, 1}, {2, 2}} {
-		b.AddAttempt(batch.Attempt{Ordinal: 0, Epoch: batch.Epoch(k[0]), N: k[1], Class: batch.ClassTransient, StartedAt: t0.UnixMicro()})
+		b.AddAttempt(batch.Attempt{Ordinal: 0, Epoch: batch.Epoch(k[0]), N: k[1], Class: batch.ClassTransient, StartedAt: t0.UnixMicro(),
+			Charged: money.Amount{Retries: 1}})
 	}
 	b.AddAttempt(batch.Attempt{Ordinal: 0, Epoch: 2, N: 3, Class: batch.ClassUnsent, StartedAt: t0.UnixMicro()})
 	r := b.Finish(Run{Items: Items{Total: 5}})
@@ -223,7 +224,7 @@ func TestFinalIsTheLastAttemptOnly(t *testing.T) {
 	if d := cmp.Diff(want, r.Series[0].ByClass); d != "" {
 		t.Errorf("by class (-want +got):\n%s", d)
 	}
-	if r.Attempts != 4 || r.Retries != 3 || r.Items != (Items{Total: 5, OK: 1, Failed: 1, Skipped: 1, Pending: 2, Copies: 1}) {
+	if r.Attempts != 4 || r.Retries != 4 || r.Items != (Items{Total: 5, OK: 1, Failed: 1, Skipped: 1, Pending: 2, Copies: 1}) {
 		t.Errorf("attempts %d, retries %d, items %+v", r.Attempts, r.Retries, r.Items)
 	}
 }
