@@ -359,18 +359,30 @@ func (a *App) price(sp *spec.Spec) (*money.PriceCard, error) {
 	return nil, nil
 }
 
+// LocalInput is the absolute path of a spec's input where that is on this
+// machine: a file, a folder or a glob.
+func LocalInput(sp *spec.Spec) (string, bool) {
+	uri := sp.Input.URI
+	if uri == "-" || !blob.IsLocal(uri) {
+		return "", false
+	}
+	p, err := blob.LocalPath(uri)
+	if err != nil {
+		return "", false
+	}
+	if !filepath.IsAbs(p) {
+		p = filepath.Join(sp.Dir, p)
+	}
+	return filepath.Clean(p), true
+}
+
 // inputKey is what "the same input" means: where it is and how it is read, not
 // what is in it now.
 func inputKey(sp *spec.Spec) string {
 	in := sp.Input
 	uri := in.URI
-	if blob.IsLocal(uri) && uri != "-" {
-		if p, err := blob.LocalPath(uri); err == nil {
-			if !filepath.IsAbs(p) {
-				p = filepath.Join(sp.Dir, p)
-			}
-			uri = filepath.Clean(p)
-		}
+	if p, ok := LocalInput(sp); ok {
+		uri = p
 	}
 	in.URI = uri
 	b, err := json.Marshal(in)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/app"
 	"github.com/batchwright/batchwright/internal/report"
 	"github.com/batchwright/batchwright/internal/spec"
 )
@@ -61,17 +61,11 @@ func (x *examination) key(sp *spec.Spec) {
 }
 
 func (x *examination) input(sp *spec.Spec) {
-	if sp.Input.URI == "-" || !blob.IsLocal(sp.Input.URI) || strings.ContainsAny(sp.Input.URI, "*?[") {
+	p, local := app.LocalInput(sp)
+	if !local || strings.ContainsAny(p, "*?[") {
 		return
 	}
-	p, err := blob.LocalPath(sp.Input.URI)
-	if err == nil && !filepath.IsAbs(p) {
-		p = filepath.Join(sp.Dir, p)
-	}
-	var st os.FileInfo
-	if err == nil {
-		st, err = os.Stat(p)
-	}
+	st, err := os.Stat(p)
 	switch {
 	case err != nil:
 		x.add("input", broken, err.Error(), "")
