@@ -62,6 +62,32 @@ func (w *wreck) flip(path string, at func(size int) int) {
 
 func half(n int) int { return n / 2 }
 
+// cell is one row of a table: its number and the bytes of one column.
+type cell struct {
+	n    int64
+	body []byte
+}
+
+func (w *wreck) cells(q string) (bs []cell) {
+	w.t.Helper()
+	rows, err := w.db.Query(q)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer rows.Close() //nolint:errcheck // read only
+	for rows.Next() {
+		var b cell
+		if err := rows.Scan(&b.n, &b.body); err != nil {
+			w.t.Fatal(err)
+		}
+		bs = append(bs, b)
+	}
+	if err := rows.Err(); err != nil {
+		w.t.Fatal(err)
+	}
+	return bs
+}
+
 // chunk rewrites the first chunk that has an ok outcome and its attempt.
 func (w *wreck) chunk(change func(g *segment.Group, o *batch.Outcome, a *batch.Attempt)) {
 	w.t.Helper()
@@ -69,18 +95,8 @@ func (w *wreck) chunk(change func(g *segment.Group, o *batch.Outcome, a *batch.A
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	rows, err := w.db.Query("SELECT row, body FROM chunk ORDER BY row")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer rows.Close() //nolint:errcheck // read only
-	for rows.Next() {
-		var row int64
-		var body []byte
-		if err := rows.Scan(&row, &body); err != nil {
-			w.t.Fatal(err)
-		}
-		g, err := codec.Decode(body)
+	for _, c := range w.cells("SELECT row, body FROM chunk ORDER BY row") {
+		g, err := codec.Decode(c.body)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -91,13 +107,11 @@ func (w *wreck) chunk(change func(g *segment.Group, o *batch.Outcome, a *batch.A
 				continue
 			}
 			change(&g, o, &g.Attempts[k])
-			if body, err = codec.Encode(g); err != nil {
+			body, err := codec.Encode(g)
+			if err != nil {
 				w.t.Fatal(err)
 			}
-			if err := rows.Close(); err != nil {
-				w.t.Fatal(err)
-			}
-			w.exec("UPDATE chunk SET body=? WHERE row=?", body, row)
+			w.exec("UPDATE chunk SET body=? WHERE row=?", body, c.n)
 			return
 		}
 	}
@@ -134,25 +148,11 @@ func (w *wreck) forge(change func(g *segment.Group)) {
 // bitmap changes a bitmap of the first shard that has what is looked for.
 func (w *wreck) bitmap(column string, change func(done batch.Bits) bool) {
 	w.t.Helper()
-	rows, err := w.db.Query("SELECT shard, " + column + " FROM shard WHERE state<>2 ORDER BY shard")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer rows.Close() //nolint:errcheck // read only
-	for rows.Next() {
-		var no int64
-		var bits batch.Bits
-		if err := rows.Scan(&no, &bits); err != nil {
-			w.t.Fatal(err)
+	for _, s := range w.cells("SELECT shard, " + column + " FROM shard WHERE state<>2 ORDER BY shard") {
+		if change(s.body) {
+			w.exec("UPDATE shard SET "+column+"=? WHERE shard=?", s.body, s.n)
+			return
 		}
-		if bits = slices.Clone(bits); !change(bits) {
-			continue
-		}
-		if err := rows.Close(); err != nil {
-			w.t.Fatal(err)
-		}
-		w.exec("UPDATE shard SET "+column+"=? WHERE shard=?", []byte(bits), no)
-		return
 	}
 	w.t.Fatal("no shard has such a bit")
 }
