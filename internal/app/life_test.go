@@ -151,7 +151,7 @@ func TestInputsAtTheEdge(t *testing.T) {
 func TestAnswersLostOnTheWayAreChargedAndAskedForAgain(t *testing.T) {
 	t.Parallel()
 	want, _ := calm(t, items(60), usual(""))
-	b := newBench(t, "nth:3=drop,nth:7=truncate,nth:11=empty,nth:13=reset,nth:17=200error,nth:19=503,nth:23-25=429,nth:29=drop,nth:31=nousage,nth:37=timeout,hang=10ms")
+	b := newBench(t, "nth:3=drop,nth:7=truncate,nth:11=empty,nth:13=reset,nth:17=200error,nth:19=503,nth:23-25=429,nth:29=drop,nth:37=timeout,hang=10ms")
 	b.write("in.jsonl", items(60))
 	s := b.runTo(batch.RunSucceeded, strings.Replace(usual("budget: {tokens: 400000}\n"), "batch_size: 10", "batch_size: 10, max_attempts: 50", 1))
 	b.paid(s)
