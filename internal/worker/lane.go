@@ -24,6 +24,7 @@ type Lane struct {
 	mu      sync.Mutex
 	held    int
 	ahead   int // calls that may be started ahead of the open ones
+	easy    int // looks in a row at which the lead was more than was needed
 	waiting []chan struct{}
 
 	// Estimate of what a call uses, learned from answers, in thousandths of
@@ -44,6 +45,10 @@ func NewLane(g *pacing.Gate, now func() time.Time) *Lane {
 // least is the smallest lead on a limit of open calls; the largest is the limit.
 func least(limit int) int { return max(limit/8, 2) }
 
+// easyLooks is how long a lead must have been too large before it shrinks by
+// one: a write that takes long comes now and then, and is to be ridden out.
+const easyLooks = 200
+
 // take asks for up to n starts and returns how many it got. When it got fewer,
 // wake is told once more can be had.
 //
@@ -59,7 +64,9 @@ func (l *Lane) take(n int, wake chan struct{}) int {
 	case full && g.Waiting == 0 && g.InFlight < g.Limit:
 		l.ahead = min(l.ahead+l.ahead/4+1, g.Limit)
 	case g.Waiting > l.ahead/2:
-		l.ahead = max(l.ahead-1, least(g.Limit))
+		if l.easy++; l.easy >= easyLooks {
+			l.ahead, l.easy = max(l.ahead-1, least(g.Limit)), 0
+		}
 	}
 	got := max(0, min(n, g.Limit+l.ahead-l.held))
 	l.held += got
