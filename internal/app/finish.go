@@ -33,12 +33,15 @@ func (a *App) Finish(ctx context.Context, id batch.RunID) error {
 	if slices.ContainsFunc(open, func(s store.Shard) bool { return s.State == batch.ShardLeased }) {
 		return nil // its release rings again
 	}
-	if r.State.Ended() { // a cancel of a run that had stopped resumable
-		return a.store.Transition(ctx, id, []batch.RunState{r.State}, r.Target, r.Reason)
-	}
 	sp, err := thaw(r)
 	if err != nil {
 		return err
+	}
+	if r.State.Ended() { // a cancel of a run that had stopped resumable: its outputs say so, too
+		if err := a.deliver(ctx, r, sp, r.Target); err != nil {
+			return err
+		}
+		return a.store.Transition(ctx, id, []batch.RunState{r.State}, r.Target, r.Reason)
 	}
 	final := verdict(r, sp)
 	from := []batch.RunState{batch.RunQueued, batch.RunRunning, batch.RunPaused, batch.RunDelivering}

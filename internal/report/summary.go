@@ -28,14 +28,16 @@ type SummaryJSON struct {
 		PicoUSD int64       `json:"pico_usd"`
 		USD     json.Number `json:"usd"` // exact decimal, never a float of ours
 	} `json:"cost"`
-	Budget         SummaryBudget `json:"budget"`
-	Attempts       int64         `json:"attempts"`
-	Retries        int64         `json:"retries"`
-	StartedAt      *time.Time    `json:"started_at"` // RFC 3339, UTC; null before the start
-	EndedAt        *time.Time    `json:"ended_at"`   // null while the run goes on
-	SpecDigest     string        `json:"spec_digest"`
-	ManifestDigest string        `json:"manifest_digest"`
-	Outputs        []Output      `json:"outputs"`
+	Budget   SummaryBudget `json:"budget"`
+	Attempts int64         `json:"attempts"`
+	Retries  int64         `json:"retries"`
+	// Evaluation is there when the spec compares answers with labels.
+	Evaluation     *SummaryEvaluation `json:"evaluation,omitempty"`
+	StartedAt      *time.Time         `json:"started_at"` // RFC 3339, UTC; null before the start
+	EndedAt        *time.Time         `json:"ended_at"`   // null while the run goes on
+	SpecDigest     string             `json:"spec_digest"`
+	ManifestDigest string             `json:"manifest_digest"`
+	Outputs        []Output           `json:"outputs"`
 }
 
 // SummaryBudget gives the limits (null: none) and what is used of them.
@@ -48,6 +50,13 @@ type SummaryBudget struct {
 	AtRisk   Amount `json:"at_risk"`
 }
 
+// SummaryEvaluation is how many answers matched their label.
+type SummaryEvaluation struct {
+	Field    string `json:"field"`
+	Compared int64  `json:"compared"`
+	Right    int64  `json:"right"`
+}
+
 // Summary is the run in numbers.
 func Summary(r Run) SummaryJSON {
 	s := SummaryJSON{RunID: r.ID, Job: r.Job, State: r.State, Tokens: r.Tokens, Attempts: r.Attempts, Retries: r.Retries,
@@ -57,6 +66,9 @@ func Summary(r Run) SummaryJSON {
 	s.Cost.USD = json.Number(r.Cost.Total().String())
 	b := r.Budget
 	s.Budget = SummaryBudget{limit(b.Tokens), limit(b.Pico), limit(b.Retries), b.Spent, b.Reserved, b.AtRisk}
+	if e := r.Evaluation; e != nil {
+		s.Evaluation = &SummaryEvaluation{e.Field, e.Compared, e.Right}
+	}
 	s.StartedAt = instant(r.StartedAt)
 	if r.State.Ended() || r.State == batch.RunDelivering {
 		s.EndedAt = instant(r.EndedAt)

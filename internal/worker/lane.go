@@ -43,7 +43,7 @@ func NewLane(g *pacing.Gate, now func() time.Time) *Lane {
 }
 
 // least is the smallest lead on a limit of open calls; the largest is the limit.
-func least(limit int) int { return max(limit/8, 2) }
+func least(limit int) int { return max(limit/4, 2) }
 
 // easyLooks is how long a lead must have been too large before it shrinks by
 // one: a write that takes long comes now and then, and is to be ridden out.
