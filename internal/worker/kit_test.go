@@ -56,26 +56,7 @@ type house struct {
 	db    *sqlite.DB
 	codec *segment.Codec
 	bells *ringer
-	clock clock
 	next  int
-}
-
-// clock is the system's, moved by skip.
-type clock struct {
-	mu   sync.Mutex
-	skip time.Duration
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Add(c.skip)
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.skip += d
 }
 
 func newHouse(t *testing.T) *house {
@@ -111,7 +92,7 @@ func (h *house) open() {
 		h.ok(h.db.Close())
 	}
 	h.bells = newRinger(h.t, h.path)
-	db, err := sqlite.Open(h.ctx, sqlite.Config{Path: h.path, Bells: h.bells, Now: h.clock.now, Between: h.bells.between,
+	db, err := sqlite.Open(h.ctx, sqlite.Config{Path: h.path, Bells: h.bells, Now: time.Now, Between: h.bells.between,
 		Pack: func(a batch.Attempt) ([]byte, error) {
 			return h.codec.Encode(segment.Group{Attempts: []batch.Attempt{a}})
 		}})
@@ -241,7 +222,7 @@ func (h *house) hire(through func(store.Store) store.Store, adjust ...func(*work
 	if through != nil {
 		c.store = through(h.db)
 	}
-	cfg := worker.Config{ID: batch.WorkerID(fmt.Sprintf("w%d", h.next)), Store: c.store, Codec: h.codec, Now: h.clock.now,
+	cfg := worker.Config{ID: batch.WorkerID(fmt.Sprintf("w%d", h.next)), Store: c.store, Codec: h.codec, Now: time.Now,
 		Rand: func() float64 { return 0 }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Seal: func(context.Context, batch.RunID, int64) error { return nil }, Finish: c.finish}
 	for _, a := range adjust {
@@ -313,7 +294,7 @@ func (h *house) create(j *job) {
 
 // add gives the worker a run.
 func (c *crew) add(j *job) *worker.Run {
-	now := c.clock.now
+	now := time.Now
 	g := pacing.NewGate(pacing.Config{MaxConcurrency: j.lane, Now: time.Now, Rand: func() float64 { return 0 }})
 	r := &worker.Run{ID: j.id, Policy: j.policy, Lane: worker.NewLane(g, now), Price: &card, Call: j.fake.call, Prepare: j.prepare,
 		Check: func(text string) (json.RawMessage, error) {

@@ -641,7 +641,7 @@ func TestADeadlineEndsTheRun(t *testing.T) {
 	for range j.lane {
 		<-come
 	}
-	c.ok(c.db.SetLimit(c.ctx, j.id, money.NoLimit, c.clock.now().UnixMicro()))
+	c.ok(c.db.SetLimit(c.ctx, j.id, money.NoLimit, time.Now().UnixMicro()))
 	c.until("the deadline is seen", func() bool {
 		r, err := c.db.Run(c.ctx, j.id)
 		c.ok(err)
