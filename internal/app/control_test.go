@@ -170,9 +170,9 @@ func TestInputThatChangedIsNeverMixed(t *testing.T) {
 	}
 	b2.write("in.jsonl", strings.Replace(items(80), "ticket 79", "ticket 97", 1))
 	_, err := b2.app().Resume(t.Context(), string(st.Run), app.Raise{})
-	b2.refused(err, batch.Conflict, "input changed", "--new")
+	b2.refused(err, batch.Conflict, "input changed", "1 changed (", "--new")
 	_, err = b2.app().Start(t.Context(), app.StartRequest{Spec: b2.spec(usual(slow))})
-	b2.refused(err, batch.Conflict, "input changed", "--new")
+	b2.refused(err, batch.Conflict, "input changed", "1 changed (", "--new")
 	b2.knobs("")
 	fresh := b2.start(usual(slow), app.StartRequest{New: true})
 	if fresh.Run == st.Run || fresh.Resumed {

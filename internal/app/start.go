@@ -154,9 +154,9 @@ func (a *App) goOn(ctx context.Context, r store.Run, sp *spec.Spec) (Started, er
 		return Started{}, err
 	}
 	if err := m.VerifySources(ctx, false); err != nil {
-		return Started{}, &batch.Error{Kind: batch.Conflict, Op: "resume", Ref: string(r.ID),
-			Msg:  "the input changed since the run's manifest was frozen",
-			Hint: "put the old input back, or start anew with --new (items already paid for in this run stay in its results)", Err: err}
+		if err := a.inputChanged(ctx, r, sp, m, err); err != nil {
+			return Started{}, err
+		}
 	}
 	deadline := r.DeadlineAt
 	if r.State == batch.RunDeadlineExceeded || deadline != 0 {
@@ -172,6 +172,44 @@ func (a *App) goOn(ctx context.Context, r store.Run, sp *spec.Spec) (Started, er
 		return Started{}, err
 	}
 	return Started{Run: r.ID, Resumed: true, Note: note, Items: r.Items}, nil
+}
+
+// inputChanged says what is different in an input that is not what the run's
+// manifest was made from, by freezing it again beside it. An input that was
+// only touched, or moved to other bytes, is none: each item is verified when it
+// is read.
+func (a *App) inputChanged(ctx context.Context, r store.Run, sp *spec.Spec, m *manifest.Manifest, cause error) error {
+	refused := &batch.Error{Kind: batch.Conflict, Op: "resume", Ref: string(r.ID),
+		Msg:  "the input changed since the run's manifest was frozen",
+		Hint: "put the old input back, or start anew with --new (items already paid for in this run stay in its results)", Err: cause}
+	id := a.cfg.NewID()
+	now, err := a.freezeInput(ctx, sp, id)
+	if err != nil { // it cannot even be frozen: the cause says enough
+		return a.discard(id, refused)
+	}
+	d, err := manifest.Diff(ctx, m, now, 3)
+	if cerr := now.Close(); err == nil {
+		err = cerr
+	}
+	if err := a.discard(id, err); err != nil {
+		return refused
+	}
+	if d.Empty() {
+		return nil
+	}
+	var parts []string
+	for _, p := range []struct {
+		n    int64
+		what string
+		ids  []string
+	}{{d.Added, "added", d.AddedIDs}, {d.Changed, "changed", d.ChangedIDs}, {d.Removed, "removed", d.RemovedIDs}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", p.n, p.what, strings.Join(p.ids, ", ")))
+		}
+	}
+	refused.Msg += ": " + strings.Join(parts, ", ")
+	refused.Hint += fmt.Sprintf("; a new run pays for all %d items, or with cache: reuse for the %d added and changed ones", now.Count(), d.Added+d.Changed)
+	return refused
 }
 
 // launch gives a stored run to the worker and moves it to running. A run that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -107,6 +108,33 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// errNobody says that no process works in the data directory.
+var errNobody = errors.New("nobody works here")
+
+// asking runs f on the process that works here, or returns errNobody. One that
+// ended before it heard the question was not asked: whoever follows it is.
+func (inv *invocation) asking(f func(Control) error) error {
+	for range 3 {
+		c, err := inv.live(inv.ctx, 2*time.Second)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return errNobody
+		}
+		if err := f(c); !gone(err) {
+			return err
+		}
+	}
+	return errNobody
+}
+
+// gone reports whether a question never left: nobody listened.
+func gone(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
 // looking runs f on whatever tells best where runs stand: the process that
 // works here, or else the store.
 func (inv *invocation) looking(command string, f func(Control) error) error {
@@ -115,7 +143,9 @@ func (inv *invocation) looking(command string, f func(Control) error) error {
 		return err
 	}
 	if err == nil && c != nil {
-		return f(c)
+		if err := f(c); !gone(err) {
+			return err
+		}
 	}
 	return inv.reading(command, func(a *app.App) error { return f(a) })
 }
@@ -123,12 +153,9 @@ func (inv *invocation) looking(command string, f func(Control) error) error {
 // steering runs f on what may change a run's state: the process that works
 // here, or else the store under its lock.
 func (inv *invocation) steering(command string, f func(Control) error) error {
-	c, err := inv.live(inv.ctx, 2*time.Second)
-	if err != nil {
+	err := inv.asking(f)
+	if !errors.Is(err, errNobody) {
 		return err
-	}
-	if c != nil {
-		return f(c)
 	}
 	s, err := inv.open(inv.ctx, ModeWrite, command)
 	if err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,11 +36,7 @@ func (c *resumeCommand) Run(inv *invocation) error {
 		}
 		up.Pico = pico
 	}
-	live, err := inv.live(inv.ctx, 2*time.Second)
-	if err != nil {
-		return err
-	}
-	if live != nil {
+	err := inv.asking(func(live Control) error {
 		st, err := live.Resume(inv.ctx, c.Ref, up)
 		if err != nil {
 			return err
@@ -49,6 +46,9 @@ func (c *resumeCommand) Run(inv *invocation) error {
 			return err
 		}
 		return inv.changed(s, fmt.Sprintf("batchwright%s watch %s", inv.dataFlag(), s.RunID))
+	})
+	if !errors.Is(err, errNobody) {
+		return err
 	}
 	if c.Detach && !inv.detached() {
 		return inv.detach()
