@@ -136,7 +136,7 @@ func (s *Session) open(ctx context.Context, o Options) error {
 		s.onClose(func(context.Context) error { return db.Close() })
 		river, err = newRiver(ctx, db, o, func(ctx context.Context, b batch.Bell) error { return w.Hear(ctx, b) })
 		if err != nil {
-			return err
+			return sqlite.Explain(s.Dir.DB(), "open", err)
 		}
 		bells, pool = river, db
 	}

@@ -249,15 +249,17 @@ func (d *DB) inTx(ctx context.Context, name string, f func(ctx context.Context, 
 	return nil
 }
 
-// fail gives an error of the database its kind; errors of ours pass.
-func (d *DB) fail(op string, err error) error {
+func (d *DB) fail(op string, err error) error { return Explain(d.cfg.Path, op, err) }
+
+// Explain gives an error of the database at path its kind; errors of ours pass.
+func Explain(path, op string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if _, ours := errors.AsType[*batch.Error](err); ours {
 		return err
 	}
-	e := &batch.Error{Kind: batch.Unavailable, Op: "store: " + op, Ref: d.cfg.Path, Err: err}
+	e := &batch.Error{Kind: batch.Unavailable, Op: "store: " + op, Ref: path, Err: err}
 	if s, ok := errors.AsType[*driver.Error](err); ok {
 		switch s.Code() & 0xff {
 		case 13:
