@@ -153,7 +153,13 @@ func (a *App) Seal(ctx context.Context, id batch.RunID, k int64) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.gather(ctx, r, k, segs[k])
+	return a.seal(ctx, r, k, segs[k])
+}
+
+// seal is Seal for a caller that has the run and the stretch's pointer.
+func (a *App) seal(ctx context.Context, r store.Run, k int64, old *store.Segment) error {
+	id := r.ID
+	s, err := a.gather(ctx, r, k, old)
 	if err != nil || s.chunks == 0 {
 		return err
 	}
@@ -169,7 +175,7 @@ func (a *App) Seal(ctx context.Context, id batch.RunID, k int64) error {
 	if err := a.store.Seal(ctx, seg, s.throughRow); err != nil {
 		return err
 	}
-	if old := segs[k]; old != nil {
+	if old != nil {
 		a.dropSegment(ctx, id, old.Name, seg)
 		a.dropSegment(ctx, id, old.Attempts, seg)
 	}
@@ -279,6 +285,8 @@ type rows struct {
 	app *App
 	ctx context.Context
 	run store.Run
+	// still says that nothing is sealed meanwhile.
+	still bool
 }
 
 func (x rows) each(want part, visit func(stretch) error) error {
@@ -294,7 +302,7 @@ func (x rows) each(want part, visit func(stretch) error) error {
 		}
 		// A stretch that is sealed while a live run is read is in neither the
 		// old pointer nor the chunks: look again.
-		for !x.run.State.Ended() {
+		for !x.still && !x.run.State.Ended() {
 			fresh, err := x.app.segments(x.ctx, x.run.ID)
 			if err != nil {
 				return err

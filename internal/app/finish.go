@@ -69,9 +69,13 @@ func verdict(r store.Run, sp *spec.Spec) batch.RunState {
 
 // deliver seals every stretch and writes the outputs from segments alone.
 func (a *App) deliver(ctx context.Context, r store.Run, sp *spec.Spec, final batch.RunState) error {
+	segs, err := a.segments(ctx, r.ID)
+	if err != nil {
+		return err
+	}
 	per := r.StretchShards()
 	for k := int64(0); k*per < r.Opened; k++ {
-		if err := a.Seal(ctx, r.ID, k); err != nil {
+		if err := a.seal(ctx, r, k, segs[k]); err != nil {
 			return err
 		}
 	}
@@ -81,7 +85,7 @@ func (a *App) deliver(ctx context.Context, r store.Run, sp *spec.Spec, final bat
 	}
 	b, err := a.newReport(ctx, r, sp)
 	if err == nil {
-		_, err = sink.Write(ctx, dest, tee{rows{a, ctx, r}, b}, sink.Options{Run: r.ID, Job: r.Job, State: final, SpecDigest: r.SpecDigest,
+		_, err = sink.Write(ctx, dest, tee{rows{app: a, ctx: ctx, run: r, still: true}, b}, sink.Options{Run: r.ID, Job: r.Job, State: final, SpecDigest: r.SpecDigest,
 			ManifestDigest: r.ManifestDigest, Formats: sp.Output.Format, Schema: sp.Task.Schema, Documents: a.documents(b, r, sp, final)})
 	}
 	if cerr := done(); err == nil {
@@ -243,7 +247,7 @@ func (a *App) Report(ctx context.Context, ref string) (report.Run, error) {
 	if err != nil {
 		return report.Run{}, err
 	}
-	x := rows{a, ctx, r}
+	x := rows{app: a, ctx: ctx, run: r}
 	if err := x.Outcomes(b.outcome); err != nil {
 		return report.Run{}, err
 	}

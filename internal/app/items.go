@@ -81,7 +81,7 @@ func (a *App) Items(ctx context.Context, ref string, q ItemQuery, visit func(Ite
 		}
 		return nil
 	}
-	err = rows{a, ctx, r}.Outcomes(func(o batch.Outcome) error {
+	err = rows{app: a, ctx: ctx, run: r}.Outcomes(func(o batch.Outcome) error {
 		if err := fill(o.Ordinal); err != nil {
 			return err
 		}
@@ -214,7 +214,7 @@ func (a *App) Results(ctx context.Context, ref string, w io.Writer, format, only
 	if err != nil {
 		return err
 	}
-	return sink.Stream(ctx, w, rows{a, ctx, r}, format, only, sink.Options{Run: r.ID, Job: r.Job, Schema: sp.Task.Schema})
+	return sink.Stream(ctx, w, rows{app: a, ctx: ctx, run: r}, format, only, sink.Options{Run: r.ID, Job: r.Job, Schema: sp.Task.Schema})
 }
 
 // written lists the output files of an ended run, as its _manifest.json says.

@@ -225,7 +225,7 @@ func stoppedBy(r store.Run) money.Dimension {
 func (a *App) flips(ctx context.Context, ra, rb store.Run) ([]report.Flip, error) {
 	type end struct{ state, output string }
 	seen := map[string]end{}
-	err := rows{a, ctx, ra}.Outcomes(func(o batch.Outcome) error {
+	err := rows{app: a, ctx: ctx, run: ra}.Outcomes(func(o batch.Outcome) error {
 		seen[o.ID] = end{flipState(o), string(o.Output)}
 		return nil
 	})
@@ -233,7 +233,7 @@ func (a *App) flips(ctx context.Context, ra, rb store.Run) ([]report.Flip, error
 		return nil, err
 	}
 	var fs []report.Flip
-	err = rows{a, ctx, rb}.Outcomes(func(o batch.Outcome) error {
+	err = rows{app: a, ctx: ctx, run: rb}.Outcomes(func(o batch.Outcome) error {
 		was, ok := seen[o.ID]
 		now := end{flipState(o), string(o.Output)}
 		switch {

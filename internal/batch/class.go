@@ -39,7 +39,6 @@ type Traits struct {
 	StopsLane   bool // no caller of this key can succeed: pause the run, alert
 	Billed      bool // the provider charges for it when it reports usage
 	PerhapsPaid bool // no usage was seen; charge the worst case
-	MaxTries    int  // above 0: fewer tries than max_attempts allows
 	Accepted    bool // a policy can accept it as the item's answer
 }
 

@@ -57,18 +57,7 @@ func (inv *invocation) reading(command string, f func(*app.App) error) error {
 
 // Control is what a run is watched and steered through: the application
 // itself, or the process that holds the data directory.
-type Control interface {
-	Status(ctx context.Context, ref string) (app.Status, error)
-	List(ctx context.Context, job string, limit int) ([]app.Status, error)
-	Pause(ctx context.Context, ref, reason string) (app.Status, error)
-	Cancel(ctx context.Context, ref string, now bool, reason string) (app.Status, error)
-	Resume(ctx context.Context, ref string, up app.Raise) (app.Started, error)
-}
-
-var (
-	_ Control = (*app.App)(nil)
-	_ Control = (*httpapi.Client)(nil)
-)
+type Control = httpapi.API
 
 // live returns the process that works in the data directory, or nil when there
 // is none. One that has just begun or is about to end may not answer yet.

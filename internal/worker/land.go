@@ -135,11 +135,7 @@ func (s *shard) decide(i int, it *item, res provider.Result, usable bool) batch.
 	case !t.Retry:
 		return batch.ItemFailed
 	}
-	most := s.r.Policy.MaxAttempts
-	if t.MaxTries > 0 {
-		most = min(most, t.MaxTries)
-	}
-	if int(s.book.Attempts[i]) >= most {
+	if int(s.book.Attempts[i]) >= s.r.Policy.MaxAttempts {
 		return batch.ItemFailed
 	}
 	return batch.ItemPending
@@ -161,7 +157,7 @@ func (s *shard) raise(it *item) bool {
 	if err != nil {
 		return false
 	}
-	w, err := s.r.worst(c, false)
+	w, err := s.r.worst(c)
 	if err != nil {
 		return false
 	}

@@ -65,16 +65,14 @@ type Run struct {
 	answers      sync.Map // leader ordinal -> batch.Outcome, while this process lives
 }
 
-// worst is the most a call can cost.
-func (r *Run) worst(c provider.Call, retry bool) (money.Amount, error) {
+// worst is the most a call can cost; whether it is a retry is for whoever
+// starts it to say.
+func (r *Run) worst(c provider.Call) (money.Amount, error) {
 	tokens, err := money.Add(c.InputBound, c.OutputBound)
 	if err != nil {
 		return money.Amount{}, err
 	}
 	a := money.Amount{Tokens: tokens}
-	if retry {
-		a.Retries = 1
-	}
 	if r.Price != nil {
 		a.Pico, err = r.Price.Worst(c.InputBound, c.OutputBound)
 	}

@@ -95,7 +95,7 @@ func newShard(w *Worker, r *Run, works []Work) (*shard, error) {
 		if works[i].Bad != "" || s.copies(&s.items[i]) {
 			continue // never called: it holds no money that another could use
 		}
-		c, err := r.worst(works[i].Call, false)
+		c, err := r.worst(works[i].Call)
 		if err != nil {
 			return nil, fmt.Errorf("the worst case of item %s: %w", works[i].ID, err)
 		}
