@@ -91,12 +91,13 @@ var places = map[string]place{
 	"internal/httpapi": {layer: door, also: map[string]string{"internal/version": "tells it", "internal/spec": pureEngine}},
 	"internal/web":     {layer: door, also: map[string]string{"internal/version": "shows it"}},
 
-	"internal/wire":    {layer: roof, also: map[string]string{"internal/version": "hands it on"}},
-	"cmd/batchwright":  {layer: roof, also: map[string]string{"internal/wire": "main is one call"}},
-	"internal/version": {layer: ground},
-	"internal/arch":    {layer: shed},
-	"bench":            {layer: shed},
-	"torture":          {layer: shed},
+	"internal/wire":      {layer: roof, also: map[string]string{"internal/version": "hands it on"}},
+	"cmd/batchwright":    {layer: roof, also: map[string]string{"internal/wire": "main is one call"}},
+	"internal/version":   {layer: ground},
+	"internal/failpoint": {layer: ground},
+	"internal/arch":      {layer: shed},
+	"bench":              {layer: shed},
+	"torture":            {layer: shed},
 
 	"internal/provider/sim": {layer: adapter, also: map[string]string{
 		"internal/provider":        ownPort,
@@ -156,6 +157,12 @@ var bannedNames = map[string]bool{
 	"base": true, "common": true, "data": true, "handler": true, "helper": true, "helpers": true, "info": true,
 	"manager": true, "misc": true, "models": true, "process": true, "shared": true, "task": true, "types": true,
 	"util": true, "utils": true,
+}
+
+// asks names what is ground or an engine and yet asks the outside, with why.
+var asks = map[string]string{
+	"internal/version":   "it tells of the binary it is in",
+	"internal/failpoint": "its orders come from the environment, in a binary built to be killed",
 }
 
 // clocks are what engines are given and never take.

@@ -26,6 +26,7 @@ import (
 	bloball "github.com/batchwright/batchwright/internal/blob/all"
 	"github.com/batchwright/batchwright/internal/datadir"
 	"github.com/batchwright/batchwright/internal/dispatch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/pacing"
 	"github.com/batchwright/batchwright/internal/prices"
 	"github.com/batchwright/batchwright/internal/provider"
@@ -141,6 +142,7 @@ func (s *Session) open(ctx context.Context, o Options) error {
 		bells, pool = river, db
 	}
 	st, err := sqlite.Open(ctx, sqlite.Config{Path: s.Dir.DB(), ReadOnly: o.Mode == Read, Pool: pool, Bells: bells,
+		Between: failpoint.Between,
 		Pack: func(a batch.Attempt) ([]byte, error) {
 			return codec.Encode(segment.Group{Attempts: []batch.Attempt{a}})
 		}})
