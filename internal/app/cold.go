@@ -13,6 +13,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/segment"
 	"github.com/batchwright/batchwright/internal/store"
 )
@@ -166,15 +167,19 @@ func (a *App) seal(ctx context.Context, r store.Run, k int64, old *store.Segment
 	outcomes, attempts := a.codec.Pack(s.outcomes), a.codec.Pack(s.attempts)
 	seg := store.Segment{Run: id, Stretch: k, Bytes: int64(len(outcomes)), Rows: int64(len(s.outcomes)),
 		AttemptsBytes: int64(len(attempts)), AttemptsRows: int64(len(s.attempts))}
+	failpoint.Hit("segment.packed")
 	if seg.Name, err = a.putSegment(ctx, id, outcomes); err != nil {
 		return err
 	}
+	failpoint.Hit("segment.outcomes")
 	if seg.Attempts, err = a.putSegment(ctx, id, attempts); err != nil {
 		return err
 	}
+	failpoint.Hit("segment.attempts")
 	if err := a.store.Seal(ctx, seg, s.throughRow); err != nil {
 		return err
 	}
+	failpoint.Hit("segment.switched")
 	if old != nil {
 		a.dropSegment(ctx, id, old.Name, seg)
 		a.dropSegment(ctx, id, old.Attempts, seg)

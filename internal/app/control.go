@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/pacing"
 	"github.com/batchwright/batchwright/internal/report"
@@ -173,6 +174,7 @@ func (a *App) Pause(ctx context.Context, ref, reason string) (Status, error) {
 			}
 		}
 	}
+	failpoint.Hit("pause.stored")
 	a.halt(r.ID, false)
 	return a.Status(ctx, string(r.ID))
 }
@@ -192,6 +194,7 @@ func (a *App) Cancel(ctx context.Context, ref string, now bool, reason string) (
 	if err := a.store.SetTarget(ctx, r.ID, batch.RunCancelled, reason); err != nil {
 		return Status{}, notNow(err, r, "it has ended")
 	}
+	failpoint.Hit("cancel.stored")
 	a.halt(r.ID, now)
 	if a.cfg.Worker == nil { // nobody hears the bell: end it here
 		if err := a.Finish(ctx, r.ID); err != nil {
@@ -316,6 +319,7 @@ func (a *App) Retry(ctx context.Context, ref string, q RetryRequest) (RetryPlan,
 	if err := a.store.Reopen(ctx, r.ID, ords); err != nil {
 		return p, Started{}, err
 	}
+	failpoint.Hit("retry.reopened")
 	if r, err = a.store.Run(ctx, r.ID); err != nil {
 		return p, Started{}, err
 	}
@@ -333,6 +337,7 @@ func (a *App) Interrupt(ctx context.Context, id batch.RunID, reason string) erro
 	if batch.KindOf(err) == batch.Conflict {
 		err = nil // it ended, or was paused or cancelled, meanwhile
 	}
+	failpoint.Hit("interrupt.stored")
 	a.cfg.Worker.Drain(ctx)
 	return err
 }

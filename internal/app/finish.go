@@ -9,6 +9,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/report"
 	"github.com/batchwright/batchwright/internal/sink"
 	"github.com/batchwright/batchwright/internal/spec"
@@ -43,6 +44,7 @@ func (a *App) Finish(ctx context.Context, id batch.RunID) error {
 		}
 		return a.store.Transition(ctx, id, []batch.RunState{r.State}, r.Target, r.Reason)
 	}
+	failpoint.Hit("finish.begin")
 	final := verdict(r, sp)
 	from := []batch.RunState{batch.RunQueued, batch.RunRunning, batch.RunPaused, batch.RunDelivering}
 	if r.State != batch.RunQueued { // nothing of a queued run was done: it has nothing to deliver
@@ -53,6 +55,7 @@ func (a *App) Finish(ctx context.Context, id batch.RunID) error {
 			a.log.Error("delivery failed; it is tried again", "run", id, "err", err.Error())
 			return err
 		}
+		failpoint.Hit("finish.delivered")
 		from = []batch.RunState{batch.RunDelivering}
 	}
 	return a.store.Transition(ctx, id, from, final, r.Reason)
@@ -79,6 +82,7 @@ func (a *App) deliver(ctx context.Context, r store.Run, sp *spec.Spec, final bat
 			return err
 		}
 	}
+	failpoint.Hit("finish.sealed")
 	dest, done, err := a.destination(ctx, r)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/manifest"
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/plan"
@@ -167,6 +168,7 @@ func (a *App) goOn(ctx context.Context, r store.Run, sp *spec.Spec) (Started, er
 			return Started{}, err
 		}
 	}
+	failpoint.Hit("resume.ready")
 	note := fmt.Sprintf("going on with run %s (%s): %d of %d items are done", r.ID, r.State, r.Counts.OK+r.Counts.Failed+r.Counts.Skipped, r.Items)
 	if err := a.launch(ctx, r, sp); err != nil {
 		return Started{}, err
@@ -223,12 +225,14 @@ func (a *App) launch(ctx context.Context, r store.Run, sp *spec.Spec) error {
 		return &batch.Error{Kind: batch.Internal, Op: "run", Ref: string(r.ID), Msg: "this process does not work runs"}
 	}
 	a.cfg.Worker.Add(w)
+	failpoint.Hit("launch.added")
 	if r.State != batch.RunDelivering {
 		from := append(resumable(), batch.RunSucceeded, batch.RunPartial, batch.RunFailed)
 		if err := a.store.Transition(ctx, r.ID, from, batch.RunRunning, ""); err != nil {
 			return err
 		}
 	}
+	failpoint.Hit("launch.running")
 	return a.cfg.Worker.Rouse(ctx, r.ID)
 }
 
@@ -243,10 +247,12 @@ func (a *App) create(ctx context.Context, q StartRequest) (Started, error) {
 	if err != nil {
 		return Started{}, a.discard(id, err)
 	}
+	failpoint.Hit("start.frozen")
 	r, p, err := a.draft(ctx, sp, id, m)
 	if err == nil {
 		err = plan.Decide(*p, q.AllowPartial)
 	}
+	failpoint.Hit("start.planned")
 	if err == nil {
 		r.Key = q.Key
 		err = a.store.CreateRun(ctx, r)
@@ -254,6 +260,7 @@ func (a *App) create(ctx context.Context, q StartRequest) (Started, error) {
 	if err != nil {
 		return Started{Plan: p}, a.discard(id, errors.Join(err, m.Close()))
 	}
+	failpoint.Hit("start.stored")
 	a.runs.mu.Lock()
 	if a.runs.m == nil {
 		a.runs.m = map[batch.RunID]*manifest.Manifest{}
@@ -266,6 +273,7 @@ func (a *App) create(ctx context.Context, q StartRequest) (Started, error) {
 
 // discard removes the folder of a run that did not come to be.
 func (a *App) discard(id batch.RunID, err error) error {
+	failpoint.Hit("discard.before")
 	if rerr := os.RemoveAll(a.dir.Run(id)); rerr != nil && err == nil {
 		return rerr
 	}

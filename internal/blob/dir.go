@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 )
 
 // Dir is a local folder whose files are written durably: a file appears whole,
@@ -94,6 +95,7 @@ func (d *Dir) Create(name string) (*Draft, error) {
 		if err != nil {
 			return nil, localError("create", path.Join(d.Name(), name), err)
 		}
+		failpoint.Hit("draft.create.after")
 		return &Draft{File: f, dir: d, temp: temp, end: name}, nil
 	}
 	return nil, &batch.Error{Kind: batch.Internal, Op: "create", Ref: path.Join(d.Name(), name), Msg: "no free temporary name"}
@@ -103,6 +105,7 @@ func (d *Dir) Create(name string) (*Draft, error) {
 func (f *Draft) Commit() error {
 	err := f.settle()
 	if err == nil {
+		failpoint.Hit("draft.rename.before")
 		err = f.dir.root.Rename(f.temp, f.end)
 	}
 	return f.finish(err)
@@ -121,13 +124,16 @@ func (f *Draft) CommitNew() error {
 }
 
 func (f *Draft) settle() error {
+	failpoint.Hit("draft.sync.before")
 	err := f.Sync()
 	return errors.Join(err, f.File.Close())
 }
 
 func (f *Draft) finish(err error) error {
 	if err == nil {
+		failpoint.Hit("draft.dirsync.before")
 		err = f.dir.sync(path.Dir(f.end))
+		failpoint.Hit("draft.dirsync.after")
 	}
 	if err != nil {
 		_ = f.dir.root.Remove(f.temp)

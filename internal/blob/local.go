@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 )
 
 // Local returns the bucket of a local folder, which is made by the first Put.
@@ -102,6 +103,7 @@ func (l *local) Put(ctx context.Context, key string, r io.Reader, opts PutOption
 	if err := d.mkdirs(path.Dir(path.Clean(key))); err != nil {
 		return localError("make folder", l.URI(path.Dir(key)), err)
 	}
+	failpoint.Hit("put.before")
 	f, err := d.Create(key)
 	if err != nil {
 		return err
@@ -110,6 +112,7 @@ func (l *local) Put(ctx context.Context, key string, r io.Reader, opts PutOption
 		f.Discard()
 		return localError("write", l.URI(key), err)
 	}
+	failpoint.Hit("put.written")
 	if opts.IfAbsent {
 		return f.CommitNew()
 	}
@@ -226,6 +229,7 @@ func (l *local) Delete(_ context.Context, key string) error {
 	if err := d.root.Remove(key); err != nil {
 		return localError("delete", l.URI(key), err)
 	}
+	failpoint.Hit("object.deleted")
 	if err := d.sync(path.Dir(key)); err != nil {
 		return localError("delete", l.URI(key), err)
 	}

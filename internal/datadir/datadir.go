@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 )
 
 // Dir is an opened data directory.
@@ -47,6 +48,7 @@ func Open(root string, create bool) (*Dir, error) {
 		if err := os.MkdirAll(abs, 0o700); err != nil {
 			return nil, bad(abs, err)
 		}
+		failpoint.Hit("datadir.made")
 	}
 	st, err := os.Stat(abs)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -85,6 +87,7 @@ func (d *Dir) Lock(h Holder) error {
 			Hint: "batchwright status shows what it does; wait for it, or use another --data-dir"}, f.Close())
 	}
 	d.lock = f
+	failpoint.Hit("lock.taken")
 	text, err := json.Marshal(h)
 	if err == nil {
 		err = f.Truncate(0)
@@ -92,6 +95,7 @@ func (d *Dir) Lock(h Holder) error {
 	if err == nil {
 		_, err = f.WriteAt(append(text, '\n'), 0)
 	}
+	failpoint.Hit("lock.written")
 	if err != nil {
 		return errors.Join(bad(d.root, err), d.Unlock())
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 )
 
 // maxBody bounds a request's body; the largest one there is has a few numbers.
@@ -27,10 +28,12 @@ func Listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fail(err)
 	}
+	failpoint.Hit("socket.cleared")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, fail(err)
 	}
+	failpoint.Hit("socket.made")
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fail(err), l.Close())
 	}
@@ -138,6 +141,7 @@ func reply(w http.ResponseWriter, code int, v any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	failpoint.Hit("socket.reply")
 	w.WriteHeader(code)
 	_, _ = w.Write(append(body, '\n')) // the client is gone when this fails
 }

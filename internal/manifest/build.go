@@ -10,6 +10,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/source"
 )
 
@@ -32,6 +33,7 @@ func Build(ctx context.Context, cfg Config, dir string) (*Manifest, Report, erro
 	if err := clear(d); err != nil {
 		return nil, Report{}, err
 	}
+	failpoint.Hit("manifest.begin")
 	b := &builder{cfg: cfg, dir: d, bad: badRows{limit: cfg.MaxErrors}}
 	if b.bad.limit <= 0 {
 		b.bad.limit = 20
@@ -102,6 +104,7 @@ func (b *builder) build(ctx context.Context, files []source.File) (err error) {
 	if err := p.run(ctx, b.take); err != nil {
 		return err
 	}
+	failpoint.Hit("manifest.read")
 	if err := b.check(files); err != nil {
 		return err
 	}
@@ -117,6 +120,7 @@ func (b *builder) build(ctx context.Context, files []source.File) (err error) {
 		ids.draft.Discard()
 		return b.bad.failure(false)
 	}
+	failpoint.Hit("manifest.linked")
 	return b.seal(ids)
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/failpoint"
 )
 
 func (b *builder) header() Header {
@@ -28,6 +29,7 @@ func (b *builder) seal(ids *output) error {
 			return err
 		}
 		h.Files[name] = o.n
+		failpoint.Hit("manifest.file")
 	}
 	text, err := json.MarshalIndent(h, "", "  ")
 	if err != nil {
@@ -37,6 +39,7 @@ func (b *builder) seal(ids *output) error {
 	if err := writeFile(b.dir, headerFile, text); err != nil {
 		return err
 	}
+	failpoint.Hit("manifest.header")
 	sum := sha256.Sum256(text)
 	return writeFile(b.dir, sealFile, []byte(hex.EncodeToString(sum[:])+"\n"))
 }

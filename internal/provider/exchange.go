@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 )
 
 // BodyCap is the most bytes of an answer, after decompression, that an
@@ -164,10 +165,12 @@ func (e *Endpoint) exchange(ctx context.Context, c Call, id, key string, decode 
 	}
 	// The transport itself, not a client around it: nothing can follow a
 	// redirect, keep a cookie or add a header.
+	failpoint.Hit("send.before")
 	resp, err := e.via.RoundTrip(req)
 	if err != nil {
 		return cut(ctx, err, t, 0)
 	}
+	failpoint.Hit("send.headers")
 	defer resp.Body.Close()
 	buf := e.bodies.Get().(*bytes.Buffer)
 	defer func() {
@@ -185,6 +188,7 @@ func (e *Endpoint) exchange(ctx context.Context, c Call, id, key string, decode 
 		r.RequestID = requestID(resp.Header) // with it the vendor can say what became of the call
 		return r
 	}
+	failpoint.Hit("send.body")
 	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: buf.Bytes(), At: time.Now()}
 	r := decode(a)
 	r.Status, r.Sent = a.Status, Answered

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http/httptrace"
 	"sync"
+
+	"github.com/batchwright/batchwright/internal/failpoint"
 )
 
 // sendTrace watches one request on its way out. It answers one question: is it
@@ -26,7 +28,11 @@ func (t *sendTrace) hooks() *httptrace.ClientTrace {
 			t.asked = true
 			t.mu.Unlock()
 		},
-		GotConn: func(c httptrace.GotConnInfo) { t.gotConn(c.Conn) },
+		GotConn: func(c httptrace.GotConnInfo) {
+			t.gotConn(c.Conn)
+			failpoint.Hit("send.connected")
+		},
+		WroteRequest: func(httptrace.WroteRequestInfo) { failpoint.Hit("send.written") },
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 )
 
 const tempPrefix = ".batchwright-"
@@ -77,6 +78,7 @@ func (f *Folder) Create(ctx context.Context, name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("output.created")
 	return &folderFile{root: f.root, file: file, temp: temp, name: name}, nil
 }
 
@@ -94,6 +96,7 @@ func (f *Folder) Remove(ctx context.Context, name string) error {
 		}
 		return err
 	}
+	failpoint.Hit("output.removed")
 	return syncDir(f.root)
 }
 
@@ -129,6 +132,7 @@ func (f *folderFile) Commit() error {
 	if f.done {
 		return fs.ErrClosed
 	}
+	failpoint.Hit("output.sync.before")
 	if err := f.file.Sync(); err != nil {
 		return errors.Join(err, f.Abort())
 	}
@@ -136,9 +140,11 @@ func (f *folderFile) Commit() error {
 	if err := f.file.Close(); err != nil {
 		return errors.Join(err, f.root.Remove(f.temp))
 	}
+	failpoint.Hit("output.rename.before")
 	if err := f.root.Rename(f.temp, f.name); err != nil {
 		return errors.Join(err, f.root.Remove(f.temp))
 	}
+	failpoint.Hit("output.dirsync.before")
 	return syncDir(f.root)
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 )
 
 // Write writes every output of a run to dest and returns what it wrote, in
@@ -26,10 +27,12 @@ func Write(ctx context.Context, dest Dest, rows Rows, o Options) ([]Written, err
 	if err := dest.Remove(ctx, Success); err != nil {
 		return nil, failed(o, "remove "+Success, err)
 	}
+	failpoint.Hit("deliver.begin")
 	rowFiles, err := writeRows(ctx, dest, rows, o)
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("deliver.rows")
 	all := slices.Clone(rowFiles)
 	for _, d := range o.Documents {
 		w, err := writeDocument(ctx, dest, d.Name, d.Format, func(w io.Writer) error { return d.Write(w, slices.Clone(rowFiles)) })
@@ -37,10 +40,12 @@ func Write(ctx context.Context, dest Dest, rows Rows, o Options) ([]Written, err
 			return nil, failed(o, "write "+d.Name, err)
 		}
 		all = append(all, w)
+		failpoint.Hit("deliver.document")
 	}
 	if err := removeStale(ctx, dest, all); err != nil {
 		return nil, failed(o, "remove stale files", err)
 	}
+	failpoint.Hit("deliver.stale")
 	if err := seal(ctx, dest, o, all); err != nil {
 		return nil, err
 	}
@@ -81,6 +86,7 @@ func seal(ctx context.Context, dest Dest, o Options, files []Written) error {
 	}); err != nil {
 		return failed(o, "write "+Manifest, err)
 	}
+	failpoint.Hit("deliver.manifest")
 	mark := struct {
 		RunID batch.RunID    `json:"run_id"`
 		State batch.RunState `json:"state"`
@@ -90,6 +96,7 @@ func seal(ctx context.Context, dest Dest, o Options, files []Written) error {
 	}); err != nil {
 		return failed(o, "write "+Success, err)
 	}
+	failpoint.Hit("deliver.success")
 	return nil
 }
 

@@ -69,11 +69,13 @@ type Session struct {
 // Close ends the session, last opened first. Leases that are still held are
 // handed back; call App.Interrupt before, to say why.
 func (s *Session) Close(ctx context.Context) error {
+	failpoint.Hit("close.before")
 	var errs []error
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		errs = append(errs, s.closers[i](ctx))
 	}
 	s.closers = nil
+	failpoint.Hit("close.after")
 	return errors.Join(errs...)
 }
 
@@ -135,10 +137,17 @@ func (s *Session) open(ctx context.Context, o Options) error {
 			return err
 		}
 		s.onClose(func(context.Context) error { return db.Close() })
-		river, err = newRiver(ctx, db, o, func(ctx context.Context, b batch.Bell) error { return w.Hear(ctx, b) })
+		failpoint.Hit("queue.before")
+		river, err = newRiver(ctx, db, o, func(ctx context.Context, b batch.Bell) error {
+			failpoint.Hit("bell.heard")
+			err := w.Hear(ctx, b)
+			failpoint.Hit("bell.answered")
+			return err
+		})
 		if err != nil {
 			return sqlite.Explain(s.Dir.DB(), "open", err)
 		}
+		failpoint.Hit("queue.after")
 		bells, pool = river, db
 	}
 	st, err := sqlite.Open(ctx, sqlite.Config{Path: s.Dir.DB(), ReadOnly: o.Mode == Read, Pool: pool, Bells: bells,
@@ -163,9 +172,11 @@ func (s *Session) open(ctx context.Context, o Options) error {
 	w = worker.New(worker.Config{ID: newWorkerID(), Store: st, Codec: codec, Now: time.Now, Rand: mrand.Float64,
 		Log: logger(o, slog.LevelError), Seal: s.App.Seal, Finish: s.App.Finish})
 	s.App.SetWorker(w)
+	failpoint.Hit("takeover.before")
 	if err := w.Start(ctx, true); err != nil {
 		return err
 	}
+	failpoint.Hit("takeover.after")
 	s.onClose(func(context.Context) error { w.Stop(); return nil })
 	if err := river.Start(ctx); err != nil {
 		return err
@@ -176,6 +187,7 @@ func (s *Session) open(ctx context.Context, o Options) error {
 		defer cancel()
 		return river.Stop(stop)
 	})
+	failpoint.Hit("session.open")
 	return s.serve(ctx)
 }
 

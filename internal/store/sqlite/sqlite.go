@@ -18,6 +18,7 @@ import (
 	driver "modernc.org/sqlite"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/store"
 )
 
@@ -170,9 +171,18 @@ func (d *DB) migrate(ctx context.Context) error {
 	if err := d.newer(ctx); err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return d.fail("migrate", err)
+	failpoint.Hit("migrate.before")
+	for {
+		_, err := p.UpByOne(ctx)
+		if errors.Is(err, goose.ErrNoNextVersion) {
+			break
+		}
+		if err != nil {
+			return d.fail("migrate", err)
+		}
+		failpoint.Hit("migrate.step")
 	}
+	failpoint.Hit("migrate.after")
 	return nil
 }
 
