@@ -8,7 +8,7 @@
 //	BATCHWRIGHT_FAILPOINT=name#7        at its seventh
 //	BATCHWRIGHT_FAILPOINT=name#7=stop   another end: kill, stop (SIGSTOP), term, int, or wait:500ms
 //	BATCHWRIGHT_FAILPOINT=a,b#2=stop    several points
-//	BATCHWRIGHT_FAILPOINT_LOG=file      append a line "name n" at the hits 1, 2, 4, 8, … of every name
+//	BATCHWRIGHT_FAILPOINT_LOG=file      append a line "name n" at the hits 1 to 8, 16, 32, … of every name
 package failpoint
 
 import "strings"

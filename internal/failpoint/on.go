@@ -111,7 +111,7 @@ func Hit(name string) {
 	b.mu.Lock()
 	b.hits[name]++
 	n := b.hits[name]
-	if b.log != nil && n&(n-1) == 0 {
+	if b.log != nil && (n <= 8 || n&(n-1) == 0) {
 		if _, err := fmt.Fprintln(b.log, name, n); err != nil {
 			refuse(err)
 		}
