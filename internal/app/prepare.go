@@ -13,6 +13,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/answer"
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/lease"
 	"github.com/batchwright/batchwright/internal/manifest"
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/pacing"
@@ -241,7 +242,7 @@ func (a *App) workerRun(r store.Run, sp *spec.Spec) (*worker.Run, error) {
 		}
 	}
 	w := &worker.Run{ID: r.ID, Price: price, Check: check, Call: p.Do, Lane: a.lane(sp, p.Traits().Host, key),
-		Policy: worker.Policy{MaxAttempts: sp.MaxAttempts, Timeout: sp.Timeout, OnTruncated: sp.Task.OnTruncated,
+		Policy: lease.Policy{MaxAttempts: sp.MaxAttempts, Timeout: sp.Timeout, OnTruncated: sp.Task.OnTruncated,
 			Cache: sp.Cache == "reuse", Retried: r.Retried > 0, ItemBudgets: sp.Budget.ItemTokens >= 0 || m.Header().Counts.Budgeted > 0}}
 	maker := &workMaker{sp: sp, t: t, p: p, m: m, traits: p.Traits()}
 	w.Prepare = maker.prepare
@@ -257,12 +258,12 @@ type workMaker struct {
 	traits provider.Traits
 }
 
-func (x *workMaker) prepare(ctx context.Context, first batch.Ordinal, n int) ([]worker.Work, error) {
+func (x *workMaker) prepare(ctx context.Context, first batch.Ordinal, n int) ([]lease.Work, error) {
 	items, err := x.m.Items(ctx, first, n)
 	if err != nil {
 		return nil, err
 	}
-	works := make([]worker.Work, len(items))
+	works := make([]lease.Work, len(items))
 	for i, it := range items {
 		works[i] = x.work(it)
 	}
@@ -270,18 +271,18 @@ func (x *workMaker) prepare(ctx context.Context, first batch.Ordinal, n int) ([]
 }
 
 // one makes a single item, and returns its entry and payload beside it.
-func (x *workMaker) one(ctx context.Context, o batch.Ordinal) (worker.Work, manifest.Entry, []byte, error) {
+func (x *workMaker) one(ctx context.Context, o batch.Ordinal) (lease.Work, manifest.Entry, []byte, error) {
 	items, err := x.m.Items(ctx, o, 1)
 	if err != nil {
-		return worker.Work{}, manifest.Entry{}, nil, err
+		return lease.Work{}, manifest.Entry{}, nil, err
 	}
 	return x.work(items[0]), items[0].Entry, items[0].Payload, nil
 }
 
 // work renders and encodes one item. What cannot be rendered or encoded is the
 // item's failure, not the run's: it is known before a byte is sent.
-func (x *workMaker) work(it manifest.Item) worker.Work {
-	w := worker.Work{Ordinal: it.Ordinal, ID: it.ID, Bad: it.Bad, Leader: it.Leader, Leads: it.Leads, Budget: it.TokenBudget}
+func (x *workMaker) work(it manifest.Item) lease.Work {
+	w := lease.Work{Ordinal: it.Ordinal, ID: it.ID, Bad: it.Bad, Leader: it.Leader, Leads: it.Leads, Budget: it.TokenBudget}
 	if x.sp.Budget.ItemTokens >= 0 && (w.Budget < 0 || x.sp.Budget.ItemTokens < w.Budget) {
 		w.Budget = x.sp.Budget.ItemTokens
 	}

@@ -74,7 +74,8 @@ var places = map[string]place{
 	"internal/policy":    {layer: engine},
 	"internal/alert":     {layer: engine},
 	"internal/plan":      {layer: engine, also: map[string]string{"internal/spec": "a plan is made of a spec", "internal/tokens": "it counts", "internal/prices": "it prices", "internal/prompt": "it renders samples"}},
-	"internal/worker":    {layer: engine, also: map[string]string{"internal/pacing": "waits before every call", "internal/segment": "seals what it finished", "internal/budget": "asks before every call", "internal/policy": "asks before every call"}},
+	"internal/lease":     {layer: engine, also: map[string]string{"internal/segment": "packs what is committed together"}},
+	"internal/worker":    {layer: engine, also: map[string]string{"internal/lease": "it does what a lease's machine orders", "internal/pacing": "waits before every call", "internal/segment": "seals what it finished", "internal/budget": "asks before every call", "internal/policy": "asks before every call"}},
 	"internal/simulator": {layer: adapter},
 
 	"internal/app":    {layer: floor, also: map[string]string{"internal/report": "queries answer with reports"}},

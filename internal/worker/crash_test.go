@@ -9,10 +9,10 @@ import (
 	"testing"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/lease"
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/provider"
 	"github.com/batchwright/batchwright/internal/store"
-	"github.com/batchwright/batchwright/internal/worker"
 )
 
 var errDead = errors.New("this process is dead")
@@ -123,7 +123,7 @@ func crashes(t *testing.T, chance *rand.Rand) {
 	j.policy.MaxAttempts = 20
 	j.window, j.lane = int64(1+chance.IntN(6)), 1+chance.IntN(8)
 	// Items from 30 on copy others; some are refused, whoever asks.
-	j.work = func(o int64, w *worker.Work) {
+	j.work = func(o int64, w *lease.Work) {
 		w.Leads = o < 10
 		if o >= 30 {
 			w.Leader = batch.Ordinal(o - 30)
@@ -211,7 +211,7 @@ func TestAFencedWorkerTellsTheTruth(t *testing.T) {
 	j := newJob("r_a", 30, 10)
 	j.lane = 6
 	// Copies wait in the last shard for leaders in the first.
-	j.work = func(o int64, w *worker.Work) {
+	j.work = func(o int64, w *lease.Work) {
 		w.Leads = o < 10
 		if o >= 20 {
 			w.Leader = batch.Ordinal(o - 20)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/lease"
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/pacing"
 	"github.com/batchwright/batchwright/internal/provider"
@@ -274,15 +275,15 @@ type job struct {
 	size   int
 	window int64
 	limit  money.Limit
-	policy worker.Policy
+	policy lease.Policy
 	lane   int // concurrency
-	work   func(i int64, w *worker.Work)
+	work   func(i int64, w *lease.Work)
 	fake   *fake
 }
 
 func newJob(id string, items int64, size int) *job {
 	return &job{id: batch.RunID(id), items: items, size: size, window: 8, limit: money.NoLimit, lane: 8,
-		policy: worker.Policy{MaxAttempts: 3, Timeout: 10 * time.Second, OnTruncated: "fail"}, fake: &fake{tries: map[int64]int{}}}
+		policy: lease.Policy{MaxAttempts: 3, Timeout: 10 * time.Second, OnTruncated: "fail"}, fake: &fake{tries: map[int64]int{}}}
 }
 
 // create stores the run, queued.
@@ -307,11 +308,11 @@ func (c *crew) add(j *job) *worker.Run {
 	return r
 }
 
-func (j *job) prepare(_ context.Context, first batch.Ordinal, n int) ([]worker.Work, error) {
-	ws := make([]worker.Work, n)
+func (j *job) prepare(_ context.Context, first batch.Ordinal, n int) ([]lease.Work, error) {
+	ws := make([]lease.Work, n)
 	for k := range ws {
 		o := int64(first) + int64(k)
-		ws[k] = worker.Work{Ordinal: batch.Ordinal(o), ID: fmt.Sprint("item-", o), Leader: -1, Budget: -1,
+		ws[k] = lease.Work{Ordinal: batch.Ordinal(o), ID: fmt.Sprint("item-", o), Leader: -1, Budget: -1,
 			Call: provider.Call{Body: []byte(strconv.FormatInt(o, 10)), InputBound: inputBound, OutputBound: outputBound}}
 		ws[k].Hash[0], ws[k].Hash[1] = byte(o), byte(o>>8)
 		if j.work != nil {

@@ -1,21 +1,20 @@
 // Package worker claims shards, calls, and commits. It holds no truth: the
 // store does, and every write of a worker is fenced by its lease.
 //
-// One goroutine works one shard and is the only one to touch its book. It
-// starts items in groups, lets each call run in a goroutine of its own, takes
-// the ends as they come, and sends starts and ends together to the committer,
-// which writes the groups of all shards in one transaction.
+// One goroutine drives one shard's machine (package lease), which decides; the
+// goroutine does what is ordered: each call runs in a goroutine of its own, and
+// starts and ends go together to the committer, which writes the groups of all
+// shards in one transaction.
 package worker
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/segment"
 	"github.com/batchwright/batchwright/internal/store"
 )
@@ -45,9 +44,9 @@ type Worker struct {
 
 	mu       sync.Mutex
 	runs     map[batch.RunID]*Run
-	held     map[batch.LeaseRef]bool // leases some goroutine works
 	draining bool
 
+	held   held
 	loops  sync.WaitGroup // committer and heart
 	shards sync.WaitGroup
 	cancel context.CancelFunc
@@ -61,7 +60,7 @@ func New(cfg Config) *Worker {
 	if cfg.UnreachableAfter == 0 {
 		cfg.UnreachableAfter = 30 * time.Second
 	}
-	w := &Worker{cfg: cfg, runs: map[batch.RunID]*Run{}, held: map[batch.LeaseRef]bool{}}
+	w := &Worker{cfg: cfg, runs: map[batch.RunID]*Run{}, held: held{refs: map[batch.LeaseRef]bool{}}}
 	w.commit = &committer{leases: cfg.Store, in: make(chan write, 1024), now: cfg.Now, fault: w.fault}
 	return w
 }
@@ -129,6 +128,7 @@ func (w *Worker) Halt(id batch.RunID, now bool) {
 // Drain stops starting calls of every run and waits until all leases are
 // handed back, or until ctx ends; then answers are not waited for.
 func (w *Worker) Drain(ctx context.Context) {
+	failpoint.Hit("drain.begin")
 	w.mu.Lock()
 	w.draining = true // no shard is begun after this
 	w.mu.Unlock()
@@ -169,10 +169,12 @@ func (w *Worker) Hear(ctx context.Context, b batch.Bell) error {
 		defer w.shards.Done()
 		return w.work(ctx, r, b)
 	case batch.BellSeal:
+		failpoint.Hit("seal.bell")
 		r.finish.Lock()
 		defer r.finish.Unlock()
 		return w.cfg.Seal(ctx, b.Run, b.N)
 	case batch.BellFinish:
+		failpoint.Hit("finish.bell")
 		r.finish.Lock()
 		defer r.finish.Unlock()
 		return w.finish(ctx, r)
@@ -207,24 +209,6 @@ func (w *Worker) enter() bool {
 	}
 	w.shards.Add(1)
 	return true
-}
-
-// hold takes a lease of this worker for one goroutine; false when another has
-// it.
-func (w *Worker) hold(ref batch.LeaseRef) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.held[ref] {
-		return false
-	}
-	w.held[ref] = true
-	return true
-}
-
-func (w *Worker) letGo(ref batch.LeaseRef) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.held, ref)
 }
 
 // beat keeps the leases, hears what the store says of the runs, and audits.
@@ -267,59 +251,6 @@ func (w *Worker) follow(ctx context.Context, r *Run) {
 	}
 }
 
-// work claims a shard and works it to its end.
-func (w *Worker) work(ctx context.Context, r *Run, b batch.Bell) error {
-	no := batch.ShardNo(b.N)
-	row, err := w.cfg.Store.Shard(ctx, r.ID, no)
-	if batch.KindOf(err) == batch.NotFound && err != nil {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	ours := w.orphaned(row, b.Epoch)
-	if !ours && (row.State != batch.ShardOpen || row.Ref.Epoch != b.Epoch) {
-		return nil // the bell is stale
-	}
-	items, err := r.Prepare(ctx, row.First, row.Book.N)
-	if errors.Is(err, batch.ErrInputChanged) {
-		w.end(ctx, r, batch.RunFailed, err.Error())
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("prepare shard %d of %s: %w", no, r.ID, err)
-	}
-	s, err := newShard(w, r, items)
-	if err != nil {
-		w.end(ctx, r, batch.RunFailed, err.Error())
-		return nil
-	}
-	lease := row
-	if !ours {
-		var status store.ClaimStatus
-		if lease, status, _, err = w.cfg.Store.Claim(ctx, store.Claim{Ref: row.Ref, Worker: w.cfg.ID, Costs: s.costs}); err != nil {
-			return err // the bell rings again, and finds the lease if there is one
-		}
-		if status != store.Claimed {
-			return nil
-		}
-	}
-	if !w.hold(lease.Ref) {
-		return nil
-	}
-	defer w.letGo(lease.Ref)
-	s.begin(lease)
-	return s.loop(ctx)
-}
-
-// orphaned reports whether a row is a lease of this worker that nobody in it
-// works: the claim was committed and its reply was lost.
-func (w *Worker) orphaned(row store.Shard, rung batch.Epoch) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return row.State == batch.ShardLeased && row.Owner == w.cfg.ID && row.Ref.Epoch == rung+1 && !w.held[row.Ref]
-}
-
 // end asks the run to end as target.
 func (w *Worker) end(ctx context.Context, r *Run, target batch.RunState, reason string) {
 	r.stop()
@@ -329,6 +260,7 @@ func (w *Worker) end(ctx context.Context, r *Run, target batch.RunState, reason 
 // pause sets a run aside for a person: its lane is refused or unreachable, or
 // its outputs cannot be written.
 func (w *Worker) pause(ctx context.Context, r *Run, reason string) {
+	failpoint.Hit("pause.before")
 	r.stop()
 	_ = w.insist(ctx, r, func() error {
 		if w.run(r.ID) != r {
@@ -360,6 +292,34 @@ func (w *Worker) insist(ctx context.Context, r *Run, f func() error) error {
 			return err
 		}
 	}
+}
+
+// held are the leases that some goroutine of the process works.
+type held struct {
+	mu   sync.Mutex
+	refs map[batch.LeaseRef]bool
+}
+
+func (h *held) Holds(ref batch.LeaseRef) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.refs[ref]
+}
+
+func (h *held) Hold(ref batch.LeaseRef) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refs[ref] {
+		return false
+	}
+	h.refs[ref] = true
+	return true
+}
+
+func (h *held) LetGo(ref batch.LeaseRef) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.refs, ref)
 }
 
 func (w *Worker) fault(err error) { w.cfg.Log.Error("store", "err", err.Error()) }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/lease"
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/provider"
 	"github.com/batchwright/batchwright/internal/worker"
@@ -181,7 +182,7 @@ func TestAnItemBudgetEndsItsItemAlone(t *testing.T) {
 	c := newHouse(t).hire(nil)
 	j := newJob("r_a", 3, 3)
 	j.policy.ItemBudgets, j.policy.MaxAttempts = true, 10
-	j.work = func(o int64, w *worker.Work) { w.Budget = []int64{99, 150, -1}[o] }
+	j.work = func(o int64, w *lease.Work) { w.Budget = []int64{99, 150, -1}[o] }
 	j.fake.say = func(_ context.Context, o int64, try int) provider.Result {
 		if try < 6 {
 			r := answer
@@ -221,7 +222,7 @@ func TestTruncatedAnswers(t *testing.T) {
 			j.policy.OnTruncated, j.policy.MaxAttempts = x.policy, 9
 			var limit atomic.Int64
 			limit.Store(outputBound)
-			j.work = func(o int64, w *worker.Work) {
+			j.work = func(o int64, w *lease.Work) {
 				call := w.Call
 				w.Raise = func(most int64) (provider.Call, error) {
 					limit.Store(most)
@@ -446,7 +447,7 @@ func TestCopiesAreNotCalled(t *testing.T) {
 	c := newHouse(t).hire(nil)
 	j := newJob("r_a", 60, 4)
 	// Every item after the first ten is a copy of one of them; the fifth fails.
-	j.work = func(o int64, w *worker.Work) {
+	j.work = func(o int64, w *lease.Work) {
 		w.Leads = o < 10
 		if o >= 10 {
 			w.Leader = batch.Ordinal(o % 10)
@@ -481,7 +482,7 @@ func TestCopiesNeedNoBudget(t *testing.T) {
 	j.limit = money.Limit{Tokens: 165, Pico: -1, Retries: -1}
 	// Shard 0 leads with an item that is too dear; shard 1 waits for it with a
 	// copy, and has an item of its own which does not fit any more either.
-	j.work = func(o int64, w *worker.Work) {
+	j.work = func(o int64, w *lease.Work) {
 		switch o {
 		case 1:
 			w.Leads = true
@@ -538,7 +539,7 @@ func TestQuarantinedItemsFailWithoutACall(t *testing.T) {
 	c := newHouse(t).hire(nil)
 	j := newJob("r_a", 5, 5)
 	j.limit = money.Limit{Tokens: 400, Pico: -1, Retries: -1}
-	j.work = func(o int64, w *worker.Work) {
+	j.work = func(o int64, w *lease.Work) {
 		if o == 2 {
 			w.Bad, w.Call = "line 3: not JSON", provider.Call{}
 		}
@@ -557,7 +558,7 @@ func TestAChangedInputStopsTheRun(t *testing.T) {
 	j := newJob("r_a", 40, 5)
 	j.window = 1
 	c.create(j)
-	c.add(j).Prepare = func(ctx context.Context, first batch.Ordinal, n int) ([]worker.Work, error) {
+	c.add(j).Prepare = func(ctx context.Context, first batch.Ordinal, n int) ([]lease.Work, error) {
 		if first >= 10 {
 			return nil, fmt.Errorf("block 2: %w", batch.ErrInputChanged)
 		}
