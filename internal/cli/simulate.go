@@ -21,11 +21,13 @@ type simulateCommand struct {
 	Key     string   `help:"The only API key it accepts; any without." placeholder:"KEY"`
 	Model   []string `help:"A model it has; every name without. Can be given more than once." placeholder:"NAME"`
 	Bill    string   `help:"Add one JSON line per billed call to this file." placeholder:"FILE"`
+	TLS     string   `name:"tls" help:"Serve HTTPS with a certificate for this address: ${enum}." enum:",good,expired,wrong-name,self-signed" default:"" placeholder:"KIND"`
+	TLSCA   string   `name:"tls-ca" help:"Write the authority to trust to this file, for SSL_CERT_FILE." placeholder:"FILE"`
 	Dialect string   `help:"Dialect of the printed base URL: ${enum}. All are served." enum:"openai,anthropic,gemini" default:"openai"`
 }
 
 func (c *simulateCommand) Help() string {
-	return "Speaks Chat Completions, Responses, Messages and generateContent, with latency, limits and faults, and keeps its own bill: GET /__bill. Prints the base URL on stdout and serves until Ctrl-C. Faults: " + strings.Join(simulator.FaultNames(), " ") + "."
+	return "Speaks Chat Completions, Responses, Messages and generateContent, with latency, limits and faults, and keeps its own bill: GET /__bill, which batchwright verify --bill holds a run to. Prints the base URL on stdout and serves until Ctrl-C. Faults: " + strings.Join(simulator.FaultNames(), " ") + "."
 }
 
 // knobs is the one knob string of all flags; the simulator's own parser judges
@@ -63,14 +65,19 @@ func (c *simulateCommand) Run(inv *invocation) error {
 	defer stop.cancel()
 	path := map[string]string{"openai": "/v1", "anthropic": "", "gemini": ""}[c.Dialect]
 	err = inv.sys.Simulate(stop.ctx, SimulateOptions{Listen: c.Listen, Knobs: knobs, Key: c.Key, Models: c.Model, Bill: c.Bill,
+		TLS: c.TLS, TLSCA: c.TLSCA,
 		Ready: func(address string) {
-			url := "http://" + address + path
+			root := "http://" + address
+			if c.TLS != "" {
+				root = "https://" + address
+			}
+			url := root + path
 			if inv.g.JSON {
-				_ = inv.p.json(map[string]string{"base_url": url, "bill_url": "http://" + address + "/__bill"})
+				_ = inv.p.json(map[string]string{"base_url": url, "bill_url": root + "/__bill"})
 				return
 			}
 			fmt.Fprintln(inv.p.out, url)
-			inv.p.note("serving until Ctrl-C; bill: curl http://%s/__bill", address)
+			inv.p.note("serving until Ctrl-C; bill: curl %s/__bill", root)
 		}})
 	if stop.ctx.Err() != nil && (err == nil || batch.KindOf(err) == batch.Interrupted) {
 		return nil // it ends as it is meant to

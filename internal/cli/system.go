@@ -81,6 +81,8 @@ type SimulateOptions struct {
 	Key    string // the only key it accepts; empty: any
 	Models []string
 	Bill   string // file that one JSON line per billed call is added to; empty: none
+	TLS    string // kind of certificate, of simulator.TLSKinds; empty: plain HTTP
+	TLSCA  string // file that the authority to trust is written to; empty: none
 	// Ready is called once with the address it listens on.
 	Ready func(address string)
 }

@@ -177,11 +177,19 @@ func (messages) answered(b []byte, a *answer) []byte {
 	b = append(b, `","type":"message","role":"assistant","model":`...)
 	b = appendString(b, a.model)
 	b = append(b, `,"content":[`...)
-	if !a.noChoice && a.end != finishFilter && a.end != finishRefuse {
+	switch {
+	case a.null == nullChoices:
+		b = append(b[:len(b)-1], "null"...)
+	case a.null == nullContent:
+		b = append(b, `{"type":"text","text":null}`...)
+	case !a.noChoice && a.end != finishFilter && a.end != finishRefuse:
 		b = append(b, `{"type":"text","text":`...)
 		b = append(appendString(b, a.text), '}')
 	}
-	b = append(b, `],"stop_reason":`...)
+	if a.null != nullChoices {
+		b = append(b, ']')
+	}
+	b = append(b, `,"stop_reason":`...)
 	details := "null"
 	switch {
 	case a.noChoice:
@@ -198,13 +206,13 @@ func (messages) answered(b []byte, a *answer) []byte {
 	b = append(b, details...)
 	if !a.noUsage {
 		b = append(b, `,"usage":{"input_tokens":`...)
-		b = strconv.AppendInt(b, a.in-a.cached, 10)
+		b = a.count(b, a.sayIn-a.cached)
 		b = append(b, `,"cache_creation_input_tokens":0,"cache_read_input_tokens":`...)
-		b = strconv.AppendInt(b, a.cached, 10)
+		b = a.count(b, a.cached)
 		b = append(b, `,"output_tokens":`...)
-		b = strconv.AppendInt(b, a.out, 10)
+		b = a.count(b, a.sayOut)
 		b = append(b, `,"output_tokens_details":{"thinking_tokens":`...)
-		b = strconv.AppendInt(b, a.reasoning, 10)
+		b = a.count(b, a.reasoning)
 		b = append(b, `},"service_tier":"standard"}`...)
 	}
 	return append(b, '}')
@@ -215,26 +223,34 @@ var anthropicErrors = map[Fault]struct {
 	status       int
 	typ, message string
 }{
-	FaultRateLimit:  {429, "rate_limit_error", "This request would exceed your organization's rate limit."},
-	FaultBadHint:    {429, "rate_limit_error", "This request would exceed your organization's rate limit."},
-	FaultRamp:       {429, "rate_limit_error", "This request would exceed your organization's acceleration limit. Please increase your usage more gradually."},
-	FaultQuota:      {400, "invalid_request_error", "Your credit balance is too low to access the API. Please go to Plans & Billing to upgrade or purchase credits."},
-	FaultAuth:       {401, "authentication_error", "invalid x-api-key"},
-	FaultTooBig:     {413, "request_too_large", "Request exceeds the maximum size"},
-	FaultFilter:     {400, "invalid_request_error", "Output blocked by content filtering policy"},
-	Fault408:        {408, "timeout_error", "Request timed out"},
-	Fault409:        {409, "conflict_error", "Conflict"},
-	Fault500:        {500, "api_error", "Internal server error"},
-	Fault503:        {503, "overloaded_error", "Overloaded"},
-	Fault504:        {504, "timeout_error", "Request timed out"},
-	Fault529:        {529, "overloaded_error", "Overloaded"},
-	FaultErrorIn200: {200, "api_error", "Internal server error"},
+	FaultRateLimit:      {429, "rate_limit_error", "This request would exceed your organization's rate limit."},
+	FaultBadHint:        {429, "rate_limit_error", "This request would exceed your organization's rate limit."},
+	FaultRamp:           {429, "rate_limit_error", "This request would exceed your organization's acceleration limit. Please increase your usage more gradually."},
+	FaultQuota:          {400, "invalid_request_error", "Your credit balance is too low to access the API. Please go to Plans & Billing to upgrade or purchase credits."},
+	Fault402:            {402, "billing_error", "Your organization's billing is not set up."},
+	FaultSpendLimit:     {400, "invalid_request_error", "You have reached your specified API usage limits. You will regain access on 2026-12-01."},
+	FaultAuth:           {401, "authentication_error", "invalid x-api-key"},
+	FaultTooBig:         {413, "request_too_large", "Request exceeds the maximum size"},
+	FaultFilter:         {400, "invalid_request_error", "Output blocked by content filtering policy"},
+	FaultShouldRetry:    {400, "invalid_request_error", "The request could not be read just now"},
+	FaultShouldNotRetry: {500, "api_error", "Internal server error"},
+	Fault498:            {498, "overloaded_error", "Overloaded"},
+	Fault408:            {408, "timeout_error", "Request timed out"},
+	Fault409:            {409, "conflict_error", "Conflict"},
+	Fault500:            {500, "api_error", "Internal server error"},
+	Fault503:            {503, "overloaded_error", "Overloaded"},
+	Fault504:            {504, "timeout_error", "Request timed out"},
+	Fault529:            {529, "overloaded_error", "Overloaded"},
+	FaultErrorIn200:     {200, "api_error", "Internal server error"},
 }
 
 func (messages) failed(b []byte, f *failure) ([]byte, int) {
 	e, ok := anthropicErrors[f.fault]
 	if !ok {
 		e.status, e.typ, e.message = 400, "invalid_request_error", f.message
+	}
+	if ok && f.message != "" {
+		e.message = f.message
 	}
 	if f.fault == FaultContext {
 		e.message = fmt.Sprintf("prompt is too long: %d tokens > %d maximum", f.ask.inputTokens(), f.context)
@@ -252,9 +268,17 @@ func (messages) failed(b []byte, f *failure) ([]byte, int) {
 	return append(b, `}}`...), e.status
 }
 
+func (m messages) failedInside(b []byte, _ *answer) []byte {
+	b, _ = m.failed(b, &failure{fault: FaultErrorIn200})
+	return b
+}
+
 func (messages) class(f Fault) batch.Class {
-	if f == FaultRefuse {
+	switch f {
+	case FaultRefuse:
 		return batch.ClassFiltered
+	case FaultNullChoices: // its stop reason says that it is whole
+		return batch.ClassInvalidOutput
 	}
 	return faultTable[f].class
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"hash/maphash"
 	"io"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -43,8 +44,15 @@ type Totals struct {
 	PeakConcurrency   int64                 `json:"peak_concurrency"`
 	ByClass           map[batch.Class]int64 `json:"by_class"`
 	ByFault           map[string]int64      `json:"by_fault"`
-	FirstCall         time.Time             `json:"first_call,omitzero"`
-	LastCall          time.Time             `json:"last_call,omitzero"`
+	// MarkedAt is when /__mark was last asked for; CallsAfterMark are the calls
+	// that arrived since.
+	MarkedAt       time.Time `json:"marked_at,omitzero"`
+	CallsAfterMark int64     `json:"calls_after_mark"`
+	// BilledCachedTokens are the input tokens among the billed ones that were
+	// told to be cached.
+	BilledCachedTokens int64     `json:"billed_cached_tokens"`
+	FirstCall          time.Time `json:"first_call,omitzero"`
+	LastCall           time.Time `json:"last_call,omitzero"`
 }
 
 // Line is the bill of one request, by its digest.
@@ -71,11 +79,28 @@ type bill struct {
 	ids      map[uint64]struct{}
 	idSeed   maphash.Seed
 	arrivals []int64 // unix nanoseconds of every call, in order
+	marked   int     // how many had arrived at the mark; -1 without one
 	buf      []byte
+
+	keep  bool
+	calls []kept
+	names []byte // their client ids, one after the other
 }
 
-func newBill(w io.Writer) *bill {
-	b := &bill{w: w, idSeed: maphash.MakeSeed()}
+// kept is one billed call. It holds no pointers.
+type kept struct {
+	d         digest
+	in, out   int64
+	cached    int64
+	at        int64 // unix nanoseconds
+	name      int64 // where in names its client id begins
+	length    uint16
+	fault     Fault
+	delivered bool
+}
+
+func newBill(w io.Writer, keep bool) *bill {
+	b := &bill{w: w, keep: keep, idSeed: maphash.MakeSeed()}
 	b.clear()
 	return b
 }
@@ -86,7 +111,14 @@ func (b *bill) clear() {
 	b.faults = [faultCount]int64{}
 	b.entries = map[digest]entry{}
 	b.ids = map[uint64]struct{}{}
-	b.arrivals = nil
+	b.arrivals, b.marked = nil, -1
+	b.calls, b.names = nil, nil
+}
+
+func (b *bill) setMark(at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.t.MarkedAt, b.marked = at.UTC(), len(b.arrivals)
 }
 
 // arrive counts a call. It returns how many calls came so far, and how often
@@ -120,6 +152,7 @@ type call struct {
 	fault     Fault
 	class     batch.Class
 	in, out   int64
+	cached    int64
 	billed    bool
 	delivered bool
 	clientID  string
@@ -160,6 +193,13 @@ func (b *bill) end(c call) error {
 	b.t.BilledCalls++
 	b.t.BilledInputTokens += c.in
 	b.t.BilledOutputTokens += c.out
+	b.t.BilledCachedTokens += c.cached
+	if b.keep {
+		name := c.clientID[:min(len(c.clientID), 512)]
+		b.calls = append(b.calls, kept{d: c.d, in: c.in, out: c.out, cached: c.cached, at: c.at.UnixNano(), name: int64(len(b.names)),
+			length: uint16(len(name)), fault: c.fault, delivered: c.delivered})
+		b.names = append(b.names, name...)
+	}
 	return b.writeLine(c)
 }
 
@@ -179,7 +219,18 @@ func (b *bill) writeLine(c call) error {
 	if b.w == nil {
 		return nil
 	}
-	l := append(b.buf[:0], `{"at":"`...)
+	l := appendCall(b.buf[:0], &c)
+	b.buf = l
+	if _, err := b.w.Write(l); err != nil && b.failed == nil {
+		b.failed = err
+	}
+	return b.failed
+}
+
+// appendCall appends the line of one billed call. delivered says that the
+// answer was handed to the network, which is not to say that it arrived.
+func appendCall(l []byte, c *call) []byte {
+	l = append(l, `{"at":"`...)
 	l = c.at.UTC().AppendFormat(l, time.RFC3339Nano)
 	l = append(l, `","digest":"`...)
 	l = hex.AppendEncode(l, c.d[:])
@@ -189,14 +240,44 @@ func (b *bill) writeLine(c call) error {
 	l = append(l, c.fault.String()...)
 	l = append(l, `","input_tokens":`...)
 	l = strconv.AppendInt(l, c.in, 10)
+	l = append(l, `,"cached_tokens":`...)
+	l = strconv.AppendInt(l, c.cached, 10)
 	l = append(l, `,"output_tokens":`...)
 	l = strconv.AppendInt(l, c.out, 10)
-	l = append(l, "}\n"...)
-	b.buf = l
-	if _, err := b.w.Write(l); err != nil && b.failed == nil {
-		b.failed = err
+	l = append(l, `,"delivered":`...)
+	l = strconv.AppendBool(l, c.delivered)
+	return append(l, "}\n"...)
+}
+
+// writeCalls writes the kept calls from since on. It lets calls go on between
+// two pieces of its work: what comes meanwhile may or may not be in it.
+func (b *bill) writeCalls(w io.Writer, since time.Time) error {
+	const piece = 4096
+	var l []byte
+	from := since.UnixNano()
+	if since.IsZero() {
+		from = math.MinInt64
 	}
-	return b.failed
+	for i := 0; ; i += piece {
+		b.mu.Lock()
+		end := min(i+piece, len(b.calls))
+		l = l[:0]
+		for j := i; j < end; j++ {
+			k := &b.calls[j]
+			if k.at < from {
+				continue
+			}
+			l = appendCall(l, &call{d: k.d, fault: k.fault, in: k.in, out: k.out, cached: k.cached, delivered: k.delivered,
+				clientID: string(b.names[k.name : k.name+int64(k.length)]), at: time.Unix(0, k.at)})
+		}
+		b.mu.Unlock()
+		if i >= end {
+			return nil
+		}
+		if _, err := w.Write(l); err != nil {
+			return err
+		}
+	}
 }
 
 func (b *bill) totals() Totals {
@@ -205,6 +286,9 @@ func (b *bill) totals() Totals {
 	t := b.t
 	t.UniqueRequests = int64(len(b.entries))
 	t.ClientIDs = int64(len(b.ids))
+	if b.marked >= 0 {
+		t.CallsAfterMark = int64(len(b.arrivals) - b.marked)
+	}
 	t.ByClass = make(map[batch.Class]int64, len(b.classes))
 	for c, n := range b.classes {
 		t.ByClass[c] = n

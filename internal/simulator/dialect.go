@@ -46,7 +46,21 @@ type answer struct {
 	reasoning int64
 	noUsage   bool
 	noChoice  bool
+	null      null
+
+	// What the answer says it used, where that is not what is billed.
+	sayIn, sayOut int64
+	odd           string // stands for every number of tokens
 }
+
+// null is the part of an answer that is null.
+type null int
+
+const (
+	nothingNull null = iota
+	nullChoices
+	nullContent
+)
 
 // failure is an error answer, before a dialect's form is put on it.
 type failure struct {
@@ -69,6 +83,8 @@ type dialect interface {
 	answered(b []byte, a *answer) []byte
 	// failed appends the body of an error answer and gives its status.
 	failed(b []byte, f *failure) ([]byte, int)
+	// failedInside appends the body of an answer that has its error inside.
+	failedInside(b []byte, a *answer) []byte
 	// rates appends the vendor's rate headers as name, value pairs.
 	rates(h []string, l *levels) []string
 	// hints appends the vendor's headers of a refusal for now.

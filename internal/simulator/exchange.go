@@ -38,44 +38,77 @@ func (x *exchange) run(ctx context.Context) Reply {
 	if f := x.admit(); f != nil {
 		return x.refuse(f)
 	}
-	fault := x.k.pick(x.id, x.call, x.seen, x.r.Body)
+	fault, at := x.k.pick(x.id, x.call, x.seen, x.r.Body)
 	facts := faultTable[fault]
 	wait := x.k.latency(x.id, x.seen, fault)
-	if fault == FaultTimeout {
+	if fault == FaultTimeout || fault == FaultStuck {
 		wait = x.k.Hang
 	} else if facts.atOnce {
 		wait = 0
 	}
+	if fault == FaultStuck { // the money is made before the hang
+		return x.stuck(ctx, wait)
+	}
 	gone := !rest(ctx, wait)
-	if !facts.billed {
-		return x.refuse(&failure{fault: fault, ask: x.ask, context: x.k.contextOr(8192)})
+	if !facts.billed && fault != FaultUnbilled {
+		if fault == FaultGone {
+			return x.refuse(x.noModel())
+		}
+		return x.refuse(&failure{fault: fault, ask: x.ask, context: x.k.contextOr(8192), code: x.quotaCode(fault)})
 	}
 	ans := x.s.generate(x.k, &x.ask, x.id, fault)
 	class := x.d.class(fault)
 	if ans.end == finishLength {
 		class = batch.ClassTruncated
 	}
-	err := x.s.bill.end(call{d: x.id, fault: fault, class: class, in: ans.in, out: ans.out, billed: true,
-		delivered: !gone && !fault.lost(), clientID: x.clientID, at: x.at})
-	if err != nil {
+	if x.bill(ans, fault, class, !gone && !fault.lost()) != nil {
 		// A bill that cannot be written is worth nothing: answer nobody.
-		return Reply{Cut: CutBefore}
+		return Reply{Manner: CutBefore}
 	}
-	return x.deliver(ans, fault)
+	return x.deliver(ans, fault, at)
 }
 
-func (x *exchange) deliver(ans *answer, f Fault) Reply {
-	p := Reply{Status: http.StatusOK, Header: x.headers(), digest: x.id, billed: true}
+func (x *exchange) bill(ans *answer, f Fault, class batch.Class, delivered bool) error {
+	return x.s.bill.end(call{d: x.id, fault: f, class: class, in: ans.in, out: ans.out, cached: ans.cached, billed: faultTable[f].billed,
+		delivered: delivered, clientID: x.clientID, at: x.at})
+}
+
+// stuck bills at once and never answers.
+func (x *exchange) stuck(ctx context.Context, wait time.Duration) Reply {
+	ans := x.s.generate(x.k, &x.ask, x.id, FaultStuck)
+	if x.bill(ans, FaultStuck, x.d.class(FaultStuck), false) == nil {
+		rest(ctx, wait)
+	}
+	return Reply{Manner: CutBefore}
+}
+
+func (x *exchange) deliver(ans *answer, f Fault, at int) Reply {
+	facts := &faultTable[f]
+	p := Reply{Status: http.StatusOK, Header: x.headers(), Manner: facts.manner, At: -1, Size: x.k.Huge, Every: x.k.Drip,
+		digest: x.id, billed: facts.billed}
 	switch f {
 	case FaultDrop:
-		return Reply{Cut: CutBefore}
+		return Reply{Manner: CutBefore}
 	case FaultEmpty:
 		return p
-	case FaultTruncate:
-		p.Cut = CutInside
 	}
 	p.Body = x.d.answered(x.buf, ans)
+	if f == FaultCut || f == FaultRST {
+		p.At = x.cutAt(at, len(p.Body))
+	}
 	return p
+}
+
+// cutAt is the byte at which a body is cut: the one asked for, the knob's, or
+// one that is drawn.
+func (x *exchange) cutAt(asked, size int) int {
+	if asked < 0 {
+		asked = x.k.CutAt
+	}
+	if asked < 0 {
+		return chanceOf(x.k.Seed, x.id, useCut+uint64(x.seen)*useStep).below(max(1, size))
+	}
+	return min(asked, size)
 }
 
 // refuse ends a call that is not billed.
@@ -83,23 +116,40 @@ func (x *exchange) refuse(f *failure) Reply {
 	facts := faultTable[f.fault]
 	// Only billed calls are written, so there is no error to see here.
 	_ = x.s.bill.end(call{d: x.id, fault: f.fault, class: x.d.class(f.fault), clientID: x.clientID, at: x.at})
-	if facts.status == 0 && f.fault != FaultErrorIn200 && f.fault != FaultFilter {
-		return Reply{Cut: CutBefore}
+	if f.fault == FaultReset || f.fault == FaultTimeout {
+		return Reply{Manner: CutBefore}
 	}
-	p := Reply{Header: x.headers()}
-	if f.fault == Fault502 {
-		p.Status = http.StatusBadGateway
+	p := Reply{Header: x.headers(), Status: facts.status}
+	switch f.fault {
+	case Fault502, FaultHTML:
+		p.Status = max(facts.status, http.StatusOK)
 		p.Header[1] = "text/html"
-		p.Body = append(x.buf, "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"...)
+		p.Body = append(x.buf, "<html><head><title>"+page[f.fault]+"</title></head><body><center><h1>"+page[f.fault]+"</h1></center></body></html>"...)
+		return p
+	case FaultRedirect:
+		p.Header = append(p.Header, "Location", x.k.Location)
+		return p
+	case FaultErrorInChoice:
+		p.Body, p.Status = x.d.failedInside(x.buf, &answer{id: x.id, model: x.ask.model}), http.StatusOK
 		return p
 	}
-	if f.fault == FaultRateLimit && f.retry == 0 {
-		f.retry = x.k.RetryAfter.Milliseconds()
+	switch f.fault {
+	case FaultRateLimit:
+		if f.retry == 0 {
+			f.retry = x.k.RetryAfter.Milliseconds()
+		}
+	case FaultShouldRetry:
+		p.Header = append(p.Header, "X-Should-Retry", "true")
+	case FaultShouldNotRetry:
+		p.Header = append(p.Header, "X-Should-Retry", "false")
 	}
-	p.Header = x.d.hints(p.Header, f)
+	p.Header = x.hint(p.Header, f)
 	p.Body, p.Status = x.d.failed(x.buf, f)
 	return p
 }
+
+// page is what stands on a page of HTML that is no answer.
+var page = map[Fault]string{Fault502: "502 Bad Gateway", FaultHTML: "Sign in to the network"}
 
 func (x *exchange) headers() []string {
 	h := append(make([]string, 0, 16), "Content-Type", "application/json", "X-Request-Id", requestID(x.call))
@@ -108,7 +158,11 @@ func (x *exchange) headers() []string {
 
 // admit is what the vendor does before a model sees the request.
 func (x *exchange) admit() *failure {
-	if x.s.cfg.Key != "" && keyOf(x.r.Header) != x.s.cfg.Key {
+	key := x.s.cfg.Key
+	if x.k.Key != "" {
+		key = x.k.Key
+	}
+	if key != "" && keyOf(x.r.Header) != key {
 		return &failure{fault: FaultAuth}
 	}
 	if f := x.wellFormed(); f != nil {
@@ -119,8 +173,7 @@ func (x *exchange) admit() *failure {
 		return f
 	}
 	if !x.s.hasModel(x.ask.model) {
-		return &failure{fault: FaultInvalid, status: 404, param: "model", code: "model_not_found",
-			message: fmt.Sprintf("The model `%s` does not exist or you do not have access to it.", x.ask.model)}
+		return x.noModel()
 	}
 	in := x.ask.inputTokens()
 	if x.k.Context > 0 && in+x.ask.maxTokens > x.k.Context {
@@ -131,6 +184,9 @@ func (x *exchange) admit() *failure {
 	}
 	if contains(x.r.Body, x.k.Filtered) {
 		return &failure{fault: FaultFilter}
+	}
+	if x.k.RPD > 0 && x.call > x.k.RPD {
+		return &failure{fault: FaultQuota, code: x.k.Quota}
 	}
 	if x.k.Concurrency > 0 && x.open > int64(x.k.Concurrency) {
 		return &failure{fault: FaultRateLimit}
@@ -146,6 +202,11 @@ func (x *exchange) admit() *failure {
 		return &failure{fault: FaultRateLimit, retry: max(1, int64((wait+time.Millisecond-1)/time.Millisecond))}
 	}
 	return nil
+}
+
+func (x *exchange) noModel() *failure {
+	return &failure{fault: FaultGone, ask: x.ask, status: 404, param: "model", code: "model_not_found",
+		message: fmt.Sprintf("The model `%s` does not exist or you do not have access to it.", x.ask.model)}
 }
 
 func (x *exchange) wellFormed() *failure {
@@ -201,6 +262,15 @@ func digestOf(d dialect, r *Request) digest {
 		sum = sha256.Sum256(r.Body)
 	}
 	return digest(sum[:16])
+}
+
+// quotaCode is the vendor's code of a quota that is used up, where a knob names
+// another than the usual.
+func (x *exchange) quotaCode(f Fault) string {
+	if f == FaultQuota {
+		return x.k.Quota
+	}
+	return ""
 }
 
 // pathed is a dialect whose path may name the model.

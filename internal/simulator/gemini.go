@@ -153,9 +153,12 @@ func (c *geminiConfig) read(a *ask, r *Request) *failure {
 
 func (g gemini) answered(b []byte, a *answer) []byte {
 	b = append(b, '{')
-	if !a.noChoice {
+	switch {
+	case a.null == nullChoices:
+		b = append(b, `"candidates":null,`...)
+	case !a.noChoice:
 		b = append(b, `"candidates":[{"content":{"parts":[`...)
-		if a.end != finishFilter && a.end != finishRefuse {
+		if a.end != finishFilter && a.end != finishRefuse && a.null != nullContent {
 			b = append(b, `{"text":`...)
 			b = append(appendString(b, a.text), '}')
 		}
@@ -165,15 +168,15 @@ func (g gemini) answered(b []byte, a *answer) []byte {
 	}
 	if !a.noUsage {
 		b = append(b, `"usageMetadata":{"promptTokenCount":`...)
-		b = strconv.AppendInt(b, a.in, 10)
+		b = a.count(b, a.sayIn)
 		b = append(b, `,"cachedContentTokenCount":`...)
-		b = strconv.AppendInt(b, a.cached, 10)
+		b = a.count(b, a.cached)
 		b = append(b, `,"candidatesTokenCount":`...)
-		b = strconv.AppendInt(b, a.out-a.reasoning, 10)
+		b = a.count(b, a.sayOut-a.reasoning)
 		b = append(b, `,"thoughtsTokenCount":`...)
-		b = strconv.AppendInt(b, a.reasoning, 10)
+		b = a.count(b, a.reasoning)
 		b = append(b, `,"totalTokenCount":`...)
-		b = strconv.AppendInt(b, a.in+a.out, 10)
+		b = a.count(b, a.sayIn+a.sayOut)
 		b = append(b, `},`...)
 	}
 	b = append(b, `"modelVersion":`...)
@@ -186,26 +189,34 @@ var geminiErrors = map[Fault]struct {
 	code            int
 	status, message string
 }{
-	FaultRateLimit:  {429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan and billing details."},
-	FaultBadHint:    {429, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota)."},
-	FaultRamp:       {429, "RESOURCE_EXHAUSTED", "Resource has been exhausted: please slow down."},
-	FaultQuota:      {429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan and billing details."},
-	FaultAuth:       {403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers without established identity)."},
-	FaultTooBig:     {413, "INVALID_ARGUMENT", "Request payload size exceeds the limit."},
-	FaultFilter:     {400, "INVALID_ARGUMENT", "The request was blocked by content filtering policy."},
-	Fault408:        {408, "DEADLINE_EXCEEDED", "Request timed out."},
-	Fault409:        {409, "ABORTED", "The operation was aborted."},
-	Fault500:        {500, "INTERNAL", "An internal error has occurred. Please retry."},
-	Fault503:        {503, "UNAVAILABLE", "The model is overloaded. Please try again later."},
-	Fault504:        {504, "DEADLINE_EXCEEDED", "Deadline expired before operation could complete."},
-	Fault529:        {529, "UNAVAILABLE", "The model is overloaded. Please try again later."},
-	FaultErrorIn200: {500, "INTERNAL", "An internal error has occurred. Please retry."},
+	FaultRateLimit:      {429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan and billing details."},
+	FaultBadHint:        {429, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota)."},
+	FaultRamp:           {429, "RESOURCE_EXHAUSTED", "Resource has been exhausted: please slow down."},
+	FaultQuota:          {429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan and billing details."},
+	Fault402:            {402, "FAILED_PRECONDITION", "Your prepayment credits are depleted."},
+	FaultSpendLimit:     {400, "FAILED_PRECONDITION", "Your prepayment credits are depleted."},
+	FaultAuth:           {403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers without established identity)."},
+	FaultTooBig:         {413, "INVALID_ARGUMENT", "Request payload size exceeds the limit."},
+	FaultFilter:         {400, "INVALID_ARGUMENT", "The request was blocked by content filtering policy."},
+	FaultShouldRetry:    {400, "INVALID_ARGUMENT", "The request could not be read just now."},
+	FaultShouldNotRetry: {500, "INTERNAL", "An internal error has occurred."},
+	Fault498:            {498, "UNAVAILABLE", "The model is overloaded. Please try again later."},
+	Fault408:            {408, "DEADLINE_EXCEEDED", "Request timed out."},
+	Fault409:            {409, "ABORTED", "The operation was aborted."},
+	Fault500:            {500, "INTERNAL", "An internal error has occurred. Please retry."},
+	Fault503:            {503, "UNAVAILABLE", "The model is overloaded. Please try again later."},
+	Fault504:            {504, "DEADLINE_EXCEEDED", "Deadline expired before operation could complete."},
+	Fault529:            {529, "UNAVAILABLE", "The model is overloaded. Please try again later."},
+	FaultErrorIn200:     {500, "INTERNAL", "An internal error has occurred. Please retry."},
 }
 
 func (g gemini) failed(b []byte, f *failure) ([]byte, int) {
 	e, ok := geminiErrors[f.fault]
 	if !ok {
 		e.code, e.status, e.message = 400, "INVALID_ARGUMENT", f.message
+	}
+	if ok && f.message != "" {
+		e.message = f.message
 	}
 	status := e.code
 	switch {
@@ -249,6 +260,11 @@ func (g gemini) details(b []byte, f *failure) []byte {
 		b = append(b, `s"}`...)
 	}
 	return append(b, ']')
+}
+
+func (g gemini) failedInside(b []byte, _ *answer) []byte {
+	b, _ = g.failed(b, &failure{fault: FaultErrorIn200})
+	return b
 }
 
 func (gemini) class(f Fault) batch.Class {

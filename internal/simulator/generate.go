@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -48,6 +50,8 @@ const (
 	useFault         // plus how often the request was seen, times useStep
 	useLatency
 	useStep
+
+	useCut = 1 << 32 // plus the same
 )
 
 // generate makes the answer of a request: a pure function of seed, digest, what
@@ -76,6 +80,7 @@ func (s *Simulator) generate(k *Knobs, a *ask, d digest, f Fault) *answer {
 	ans.spoil(a, f)
 	ans.cached = int64(float64(ans.in) * k.Cached)
 	ans.reasoning = int64(float64(ans.out) * k.Reasoning)
+	ans.lie(f)
 	return ans
 }
 
@@ -116,7 +121,41 @@ func (ans *answer) spoil(a *ask, f Fault) {
 		ans.out += 1_000_000
 	case FaultWrongModel:
 		ans.model += "-other"
+	case FaultWrongID:
+		ans.id = digest{}
+	case FaultNullChoices:
+		ans.null = nullChoices
+	case FaultNullContent:
+		ans.null = nullContent
+	case FaultBigToken:
+		ans.text, ans.out = strings.Repeat("x", 1<<20), limited(1, a.maxTokens)
 	}
+	if t := faultTable[f].text; t != "" {
+		ans.text = t
+	}
+}
+
+// lie makes the usage that is told another than what is billed.
+func (ans *answer) lie(f Fault) {
+	ans.sayIn, ans.sayOut = ans.in, ans.out
+	switch f {
+	case FaultLowUsage:
+		ans.sayIn, ans.sayOut, ans.cached, ans.reasoning = max(1, ans.in/2), max(1, ans.out/2), 0, 0
+	case FaultHighUsage:
+		ans.sayIn += 7
+	case FaultNegativeUsage:
+		ans.odd = "-5"
+	case FaultOverflowUsage:
+		ans.odd = "9223372036854775808"
+	}
+}
+
+// count appends a number of tokens as the answer tells it.
+func (ans *answer) count(b []byte, n int64) []byte {
+	if ans.odd != "" {
+		return append(b, ans.odd...)
+	}
+	return strconv.AppendInt(b, n, 10)
 }
 
 func limited(n, limit int64) int64 {

@@ -25,7 +25,7 @@ func putBuffer(b *[]byte) {
 }
 
 // ServeHTTP answers the dialects, GET /v1/models, /health and the control paths
-// /__bill, /__reset, /__config and /__faults.
+// /__bill, /__mark, /__sync, /__reset, /__config and /__faults.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if dialectAt(r.URL.Path) == nil {
 		s.control(w, r)
@@ -46,22 +46,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.Body != nil {
 		*out = p.Body[:0]
 	}
-	if p.Cut == CutBefore {
-		panic(http.ErrAbortHandler) // the server closes the connection without a word
-	}
-	h := w.Header()
-	for i := 0; i+1 < len(p.Header); i += 2 {
-		h[p.Header[i]] = p.Header[i+1 : i+2 : i+2]
-	}
-	h["Content-Length"] = []string{strconv.Itoa(len(p.Body))}
-	w.WriteHeader(p.Status)
-	if p.Cut == CutInside {
-		_, _ = w.Write(p.Body[:len(p.Body)/2])
-		panic(http.ErrAbortHandler)
-	}
-	if _, err := w.Write(p.Body); err != nil && p.billed {
-		s.bill.undelivered(p.digest)
-	}
+	s.send(w, r, &p)
 }
 
 func readBody(r *http.Request, b []byte) ([]byte, error) {
@@ -91,6 +76,15 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, s.models())
 	case "GET /__bill":
 		s.writeBill(w, r)
+	case "POST /__mark":
+		s.Mark()
+		writeJSON(w, http.StatusOK, s.Totals())
+	case "POST /__sync":
+		if err := s.Sync(); err != nil {
+			writeJSON(w, http.StatusInternalServerError, map[string]string{"error": err.Error()})
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	case "POST /__reset":
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)
@@ -119,21 +113,32 @@ func (s *Simulator) models() any {
 func (s *Simulator) config() map[string]string { return map[string]string{"knobs": s.Knobs().String()} }
 
 // writeBill answers /__bill: the totals; with detail=1 a line per request; with
-// since=TIME (RFC 3339, or unix seconds) how many calls came after it.
+// since=TIME (RFC 3339, or unix seconds) how many calls came after it. With
+// calls=1 it answers JSON lines instead, one for each billed call from since on.
 func (s *Simulator) writeBill(w http.ResponseWriter, r *http.Request) {
 	out := struct {
 		Totals
 		CallsAfter *int64 `json:"calls_after,omitempty"`
 		Requests   []Line `json:"requests,omitempty"`
 	}{Totals: s.Totals()}
+	var at time.Time
 	if v := r.URL.Query().Get("since"); v != "" {
-		at, err := parseTime(v)
-		if err != nil {
+		var err error
+		if at, err = parseTime(v); err != nil {
 			writeJSON(w, http.StatusBadRequest, map[string]string{"error": "since is neither RFC 3339 nor unix seconds"})
 			return
 		}
 		n := s.CallsAfter(at)
 		out.CallsAfter = &n
+	}
+	if r.URL.Query().Get("calls") == "1" {
+		if !s.cfg.KeepCalls {
+			writeJSON(w, http.StatusNotFound, map[string]string{"error": "this simulator keeps no calls apart"})
+			return
+		}
+		w.Header().Set("Content-Type", "application/jsonl")
+		_ = s.Calls(w, at) // the client is gone when this fails
+		return
 	}
 	if r.URL.Query().Get("detail") == "1" {
 		out.Requests = s.Lines()

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,33 +38,53 @@ type Knobs struct {
 	// CapLength ends an answer that the output limit cut with the vendor's
 	// length reason; without it the answer is merely short.
 	CapLength bool
-	Lenient   bool   // accepts unknown request fields, as self-hosted servers do
-	Poison    string // a request that contains this text is always invalid
-	Filtered  string // a request that contains this text is always filtered
+	// RPD is how many requests it takes before its quota is used up; 0 is none.
+	RPD int64
+	// Hint is the form in which a refusal says how long to wait; "" is the
+	// vendor's own. HintNames lists them.
+	Hint     string
+	Quota    string        // OpenAI's code of a quota that is used up; "" is insufficient_quota
+	Key      string        // the only key that is accepted, in the place of Config.Key
+	CutAt    int           // the byte of the body at which cut and rst end it; -1 draws one
+	Drip     time.Duration // between two bytes of an answer that drips
+	Huge     int64         // bytes of a huge answer, and of a bomb once it is unpacked
+	Location string        // where a redirect leads
+	Lenient  bool          // accepts unknown request fields, as self-hosted servers do
+	Poison   string        // a request that contains this text is always invalid
+	Filtered string        // a request that contains this text is always filtered
 }
 
 // Rule makes certain calls end in Fault: the From-th to To-th call of all, or
 // with Seen the From-th to To-th time that one request comes.
 type Rule struct {
 	Seen     bool
-	From, To int64
+	From, To int64 // To may be Forever
 	Fault    Fault
+	At       int // the byte to cut at, plus one; 0 leaves it to the knob
 }
+
+// Forever is the end of a rule that has none.
+const Forever = math.MaxInt64
 
 // DefaultKnobs are those of a healthy provider without latency.
 func DefaultKnobs() Knobs {
-	return Knobs{Burst: 1, RetryAfter: 50 * time.Millisecond, Hang: 10 * time.Minute, SlowFactor: 20, Words: 24}
+	return Knobs{Burst: 1, RetryAfter: 50 * time.Millisecond, Hang: 10 * time.Minute, SlowFactor: 20, Words: 24,
+		CutAt: -1, Drip: time.Second, Huge: 2 << 30, Location: "http://redirected.invalid/"}
 }
 
 // ParseKnobs reads a compact string on top of k: parts between commas, each
 //
 //	429:0.05          this share of the calls ends in this fault
-//	nth:17=500        the 17th call of all does; also nth:17-20=500
+//	nth:17=500        the 17th call of all does; also nth:17-20=500, nth:17-=auth
 //	seen:1=503        every request does the first time it comes
+//	nth:3=cut@120     this one is cut after 120 bytes of its body; rst too
+//	chaos=0.2         this share, spread over every fault that stops no lane or run
 //	latency=50ms      also lognormal:50ms:0.5, uniform:10ms:90ms, bimodal:50ms:2s:0.01
 //	rpm=600 tpm=90000 concurrency=16 burst=1 charge=max|actual
 //	retry_after=1s hang=10m slow=20 words=24 cached=0.5 reasoning=0.2
 //	context=8192 cap=length|short lenient=true poison=TEXT filtered=TEXT seed=7
+//	rpd=1000 hint=date quota=billing_hard_limit_reached key=KEY
+//	cut=120 drip=1s huge=2147483648 location=URL
 //
 // Errors are of kind Usage and name the part.
 func ParseKnobs(k Knobs, text string) (Knobs, error) {
@@ -134,20 +155,31 @@ func (k *Knobs) rule(seen bool, value string) error {
 	if !ok {
 		return fmt.Errorf("names no fault")
 	}
+	name, place, placed := strings.Cut(name, "@")
 	f, known := faultNamed(name)
 	if !known {
 		return fmt.Errorf("no fault is named %q", name)
 	}
+	at, err := strconv.Atoi("0" + place)
+	if err != nil || placed && (place == "" || (f != FaultCut && f != FaultRST)) {
+		return fmt.Errorf("%q is no byte that %s cuts at", place, name)
+	}
+	if placed {
+		at++
+	}
 	first, last, isRange := strings.Cut(which, "-")
-	if !isRange {
+	switch {
+	case !isRange:
 		last = first
+	case last == "":
+		last = strconv.FormatInt(Forever, 10)
 	}
 	from, err1 := strconv.ParseInt(first, 10, 64)
 	to, err2 := strconv.ParseInt(last, 10, 64)
 	if err1 != nil || err2 != nil || from < 1 || to < from {
 		return fmt.Errorf("%q is not a number from 1 or a range of them", which)
 	}
-	k.Script = append(k.Script, Rule{Seen: seen, From: from, To: to, Fault: f})
+	k.Script = append(k.Script, Rule{Seen: seen, From: from, To: to, Fault: f, At: at})
 	return nil
 }
 
@@ -196,10 +228,48 @@ func (k *Knobs) setting(name, v string) (err error) {
 		k.Poison = v
 	case "filtered":
 		k.Filtered = v
+	case "rpd":
+		k.RPD, err = whole(v)
+	case "hint":
+		k.Hint, err = hintNamed(v)
+	case "quota":
+		k.Quota = v
+	case "key":
+		k.Key = v
+	case "cut":
+		var n int64
+		n, err = whole(v)
+		k.CutAt = int(n)
+	case "drip":
+		k.Drip, err = span(v)
+	case "huge":
+		k.Huge, err = whole(v)
+	case "location":
+		k.Location = v
+	case "chaos":
+		err = k.chaos(v)
 	default:
 		err = fmt.Errorf("no setting is named %q", name)
 	}
 	return err
+}
+
+// chaos spreads a share evenly over the faults that end no more than a call.
+func (k *Knobs) chaos(v string) error {
+	all, err := share(v)
+	if err != nil {
+		return err
+	}
+	var some []Fault
+	for f := NoFault + 1; f < faultCount; f++ {
+		if !f.stops() {
+			some = append(some, f)
+		}
+	}
+	for _, f := range some {
+		k.Rates[f] = all / float64(len(some))
+	}
+	return nil
 }
 
 func whole(v string) (int64, error) {
@@ -243,10 +313,17 @@ func (k Knobs) String() string {
 		if r.Seen {
 			what = "seen"
 		}
-		if r.To != r.From {
+		switch {
+		case r.To == Forever:
+			which += "-"
+		case r.To != r.From:
 			which += "-" + strconv.FormatInt(r.To, 10)
 		}
-		add(true, "%s:%s=%s", what, which, r.Fault)
+		where := ""
+		if r.At > 0 {
+			where = fmt.Sprintf("@%d", r.At-1)
+		}
+		add(true, "%s:%s=%s%s", what, which, r.Fault, where)
 	}
 	add(k.Latency != Latency{}, "latency=%s", k.Latency)
 	add(k.RPM > 0, "rpm=%d", k.RPM)
@@ -265,5 +342,13 @@ func (k Knobs) String() string {
 	add(k.Lenient, "lenient=true")
 	add(k.Poison != "", "poison=%s", k.Poison)
 	add(k.Filtered != "", "filtered=%s", k.Filtered)
+	add(k.RPD > 0, "rpd=%d", k.RPD)
+	add(k.Hint != "", "hint=%s", k.Hint)
+	add(k.Quota != "", "quota=%s", k.Quota)
+	add(k.Key != "", "key=%s", k.Key)
+	add(k.CutAt >= 0, "cut=%d", k.CutAt)
+	add(k.Drip != d.Drip, "drip=%s", k.Drip)
+	add(k.Huge != d.Huge, "huge=%d", k.Huge)
+	add(k.Location != d.Location, "location=%s", k.Location)
 	return strings.Join(parts, ",")
 }

@@ -21,12 +21,18 @@ func (c chat) answered(b []byte, a *answer) []byte {
 	b = append(b, `,"model":`...)
 	b = appendString(b, a.model)
 	b = append(b, `,"choices":[`...)
-	if !a.noChoice {
+	switch {
+	case a.null == nullChoices:
+		b = append(b[:len(b)-1], "null"...)
+	case !a.noChoice:
 		b = append(b, `{"index":0,"message":{"role":"assistant","content":`...)
-		if a.end == finishRefuse {
+		switch {
+		case a.null == nullContent:
+			b = append(b, `null,"refusal":null`...)
+		case a.end == finishRefuse:
 			b = append(b, `null,"refusal":`...)
 			b = appendString(b, a.text)
-		} else {
+		default:
 			b = appendString(b, a.text)
 			b = append(b, `,"refusal":null`...)
 		}
@@ -34,18 +40,20 @@ func (c chat) answered(b []byte, a *answer) []byte {
 		b = append(b, [...]string{"stop", "length", "content_filter", "stop"}[a.end]...)
 		b = append(b, `"}`...)
 	}
-	b = append(b, ']')
+	if a.null != nullChoices {
+		b = append(b, ']')
+	}
 	if !a.noUsage {
 		b = append(b, `,"usage":{"prompt_tokens":`...)
-		b = strconv.AppendInt(b, a.in, 10)
+		b = a.count(b, a.sayIn)
 		b = append(b, `,"completion_tokens":`...)
-		b = strconv.AppendInt(b, a.out, 10)
+		b = a.count(b, a.sayOut)
 		b = append(b, `,"total_tokens":`...)
-		b = strconv.AppendInt(b, a.in+a.out, 10)
+		b = a.count(b, a.sayIn+a.sayOut)
 		b = append(b, `,"prompt_tokens_details":{"cached_tokens":`...)
-		b = strconv.AppendInt(b, a.cached, 10)
+		b = a.count(b, a.cached)
 		b = append(b, `},"completion_tokens_details":{"reasoning_tokens":`...)
-		b = strconv.AppendInt(b, a.reasoning, 10)
+		b = a.count(b, a.reasoning)
 		b = append(b, `}}`...)
 	}
 	return append(b, `,"service_tier":"default"}`...)
@@ -53,19 +61,24 @@ func (c chat) answered(b []byte, a *answer) []byte {
 
 // openAIErrors are status, type, code and message of the faults.
 var openAIErrors = map[Fault][3]string{
-	FaultRateLimit:  {"requests", "rate_limit_exceeded", "Rate limit reached in organization org-sim."},
-	FaultBadHint:    {"requests", "rate_limit_exceeded", "Rate limit reached in organization org-sim."},
-	FaultRamp:       {"slow_down", "slow_down", "Slow down: your request rate grew too fast. Go back to the original rate, hold it and then grow slowly."},
-	FaultQuota:      {"insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan and billing details."},
-	FaultAuth:       {"invalid_request_error", "invalid_api_key", "Incorrect API key provided."},
-	FaultTooBig:     {"invalid_request_error", "request_too_large", "The request body is too large."},
-	Fault408:        {"server_error", "", "Request timed out."},
-	Fault409:        {"invalid_request_error", "conflict", "The resource was updated by another request."},
-	Fault500:        {"server_error", "", "The server had an error while processing your request. Sorry about that!"},
-	Fault503:        {"server_error", "server_is_overloaded", "The server is currently overloaded with other requests."},
-	Fault504:        {"server_error", "", "Gateway timeout."},
-	Fault529:        {"server_error", "server_is_overloaded", "The server is overloaded."},
-	FaultErrorIn200: {"server_error", "server_error", "Provider returned error."},
+	FaultRateLimit:      {"requests", "rate_limit_exceeded", "Rate limit reached in organization org-sim."},
+	FaultBadHint:        {"requests", "rate_limit_exceeded", "Rate limit reached in organization org-sim."},
+	FaultRamp:           {"slow_down", "slow_down", "Slow down: your request rate grew too fast. Go back to the original rate, hold it and then grow slowly."},
+	FaultQuota:          {"insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan and billing details."},
+	Fault402:            {"billing_error", "payment_required", "Payment required."},
+	FaultSpendLimit:     {"invalid_request_error", "organization_spend_limit_exceeded", "You have reached your specified API usage limits."},
+	FaultAuth:           {"invalid_request_error", "invalid_api_key", "Incorrect API key provided."},
+	FaultTooBig:         {"invalid_request_error", "request_too_large", "The request body is too large."},
+	FaultShouldRetry:    {"invalid_request_error", "", "The request could not be read just now."},
+	FaultShouldNotRetry: {"server_error", "", "The server had an error that asking again will not mend."},
+	Fault498:            {"server_error", "capacity_exceeded", "The flex tier is busy."},
+	Fault408:            {"server_error", "", "Request timed out."},
+	Fault409:            {"invalid_request_error", "conflict", "The resource was updated by another request."},
+	Fault500:            {"server_error", "", "The server had an error while processing your request. Sorry about that!"},
+	Fault503:            {"server_error", "server_is_overloaded", "The server is currently overloaded with other requests."},
+	Fault504:            {"server_error", "", "Gateway timeout."},
+	Fault529:            {"server_error", "server_is_overloaded", "The server is overloaded."},
+	FaultErrorIn200:     {"server_error", "server_error", "Provider returned error."},
 }
 
 func (c chat) failed(b []byte, f *failure) ([]byte, int) {
@@ -73,6 +86,9 @@ func (c chat) failed(b []byte, f *failure) ([]byte, int) {
 	typ, code, message := "invalid_request_error", f.code, f.message
 	if e, ok := openAIErrors[f.fault]; ok {
 		typ, code = e[0], e[1]
+		if f.code != "" {
+			code = f.code
+		}
 		if message == "" {
 			message = e[2]
 		}
@@ -108,6 +124,17 @@ func (c chat) failed(b []byte, f *failure) ([]byte, int) {
 	b = append(b, `,"code":`...)
 	b = appendOrNull(b, code)
 	return append(b, `}}`...), status
+}
+
+func (c chat) failedInside(b []byte, a *answer) []byte {
+	b = append(b, `{"id":"chatcmpl-`...)
+	b = hex.AppendEncode(b, a.id[:])
+	b = append(b, `","object":"chat.completion","created":`...)
+	b = strconv.AppendInt(b, created, 10)
+	b = append(b, `,"model":`...)
+	b = appendString(b, a.model)
+	return append(b, `,"choices":[{"index":0,"message":{"role":"assistant","content":""},"finish_reason":"error",`+
+		`"error":{"code":502,"message":"Provider returned error"}}]}`...)
 }
 
 func appendOrNull(b []byte, s string) []byte {

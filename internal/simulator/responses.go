@@ -16,7 +16,7 @@ func (responses) name() string { return "openai.responses" }
 
 // class differs from chat's in one: an empty output is an answer that says nothing.
 func (responses) class(f Fault) batch.Class {
-	if f == FaultNoChoice {
+	if f == FaultNoChoice || f == FaultNullChoices {
 		return batch.ClassInvalidOutput
 	}
 	return faultTable[f].class
@@ -205,34 +205,53 @@ func (c responses) answered(b []byte, a *answer) []byte {
 	b = append(b, `,"model":`...)
 	b = appendString(b, a.model)
 	b = append(b, `,"output":[`...)
-	if !a.noChoice {
+	switch {
+	case a.null == nullChoices:
+		b = append(b[:len(b)-1], "null"...)
+	case !a.noChoice:
 		b = append(b, `{"type":"message","id":"msg_`...)
 		b = hex.AppendEncode(b, a.id[:])
 		b = append(b, `","status":"`...)
 		b = append(b, status...)
 		b = append(b, `","role":"assistant","content":[`...)
-		if a.end == finishRefuse {
+		switch {
+		case a.null == nullContent:
+			b = append(b, `{"type":"output_text","annotations":[],"text":null}`...)
+		case a.end == finishRefuse:
 			b = append(b, `{"type":"refusal","refusal":`...)
 			b = append(appendString(b, a.text), '}')
-		} else {
+		default:
 			b = append(b, `{"type":"output_text","annotations":[],"text":`...)
 			b = append(appendString(b, a.text), '}')
 		}
 		b = append(b, `]}`...)
 	}
-	b = append(b, ']')
+	if a.null != nullChoices {
+		b = append(b, ']')
+	}
 	if !a.noUsage {
 		b = append(b, `,"usage":{"input_tokens":`...)
-		b = strconv.AppendInt(b, a.in, 10)
+		b = a.count(b, a.sayIn)
 		b = append(b, `,"input_tokens_details":{"cached_tokens":`...)
-		b = strconv.AppendInt(b, a.cached, 10)
+		b = a.count(b, a.cached)
 		b = append(b, `},"output_tokens":`...)
-		b = strconv.AppendInt(b, a.out, 10)
+		b = a.count(b, a.sayOut)
 		b = append(b, `,"output_tokens_details":{"reasoning_tokens":`...)
-		b = strconv.AppendInt(b, a.reasoning, 10)
+		b = a.count(b, a.reasoning)
 		b = append(b, `},"total_tokens":`...)
-		b = strconv.AppendInt(b, a.in+a.out, 10)
+		b = a.count(b, a.sayIn+a.sayOut)
 		b = append(b, '}')
 	}
 	return append(b, `,"service_tier":"default"}`...)
+}
+
+func (c responses) failedInside(b []byte, a *answer) []byte {
+	b = append(b, `{"id":"resp_`...)
+	b = hex.AppendEncode(b, a.id[:])
+	b = append(b, `","object":"response","created_at":`...)
+	b = strconv.AppendInt(b, created, 10)
+	b = append(b, `.0,"status":"failed","error":{"code":"server_error","message":"The model failed to generate a response."},`+
+		`"incomplete_details":null,"model":`...)
+	b = appendString(b, a.model)
+	return append(b, `,"output":[],"usage":null}`...)
 }

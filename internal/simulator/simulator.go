@@ -18,7 +18,10 @@ type Config struct {
 	// Bill receives one JSON line per billed call, in one Write before the reply
 	// goes out; nil keeps the bill in memory only.
 	Bill io.Writer
-	Now  func() time.Time
+	// KeepCalls keeps every billed call apart, for GET /__bill?calls=1: about 100
+	// bytes each. Without it the bill knows totals and requests.
+	KeepCalls bool
+	Now       func() time.Time
 }
 
 // Simulator answers as a provider does. It is safe for concurrent use.
@@ -37,7 +40,7 @@ func New(cfg Config) *Simulator {
 	if cfg.Now == nil {
 		panic("simulator: no clock")
 	}
-	s := &Simulator{cfg: cfg, bill: newBill(cfg.Bill)}
+	s := &Simulator{cfg: cfg, bill: newBill(cfg.Bill, cfg.KeepCalls)}
 	s.SetKnobs(cfg.Knobs)
 	return s
 }
@@ -56,6 +59,12 @@ func (s *Simulator) SetKnobs(k Knobs) {
 	}
 	if k.Hang <= 0 {
 		k.Hang = d.Hang
+	}
+	if k.Drip <= 0 {
+		k.Drip = d.Drip
+	}
+	if k.Huge <= 0 {
+		k.Huge = d.Huge
 	}
 	s.knobs.Store(&k)
 }
@@ -76,6 +85,22 @@ func (s *Simulator) Lines() []Line { return s.bill.lines() }
 // CallsAfter counts the calls that arrived later than at.
 func (s *Simulator) CallsAfter(at time.Time) int64 { return s.bill.callsAfter(at) }
 
+// Mark remembers now: calls that arrive later are counted apart, as
+// calls_after_mark. A test sets it when a run was told to stop.
+func (s *Simulator) Mark() { s.bill.setMark(s.cfg.Now()) }
+
+// Calls writes every billed call that is kept, from since on, as the JSON lines
+// that Config.Bill gets.
+func (s *Simulator) Calls(w io.Writer, since time.Time) error { return s.bill.writeCalls(w, since) }
+
+// Sync makes what was written to Config.Bill durable, where it can be.
+func (s *Simulator) Sync() error {
+	if f, ok := s.cfg.Bill.(interface{ Sync() error }); ok {
+		return f.Sync()
+	}
+	return nil
+}
+
 // Reset empties the bill, forgets what was seen and refills the limits.
 func (s *Simulator) Reset() {
 	s.bill.mu.Lock()
@@ -95,22 +120,15 @@ type Request struct {
 	schemas *schemas
 }
 
-// Cut says how an exchange was broken off.
-type Cut int
-
-// Where an exchange was cut.
-const (
-	Whole     Cut = iota
-	CutBefore     // the connection ends and no byte of an answer came
-	CutInside     // it ends in the middle of the body
-)
-
 // Reply is what goes back.
 type Reply struct {
 	Status int
 	Header []string // names and values by turns, canonical
 	Body   []byte
-	Cut    Cut
+	Manner Manner
+	At     int           // bytes of the body that go before it is cut; -1 half of them
+	Size   int64         // of a body that is made as it goes
+	Every  time.Duration // between two bytes of one that drips
 
 	digest digest
 	billed bool

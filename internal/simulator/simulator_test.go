@@ -40,7 +40,7 @@ func TestRunsRepeatWhateverTheOrder(t *testing.T) {
 		for range 3 { // every request comes three times
 			for _, i := range order {
 				p := send(t, s, chatPath, chatBody(fmt.Sprint("item ", i)))
-				got[i] += fmt.Sprintf("%d %d %s\n", p.Status, p.Cut, p.Body)
+				got[i] += fmt.Sprintf("%d %d %s\n", p.Status, p.Manner, p.Body)
 			}
 		}
 		return got, s.Totals()
@@ -109,6 +109,7 @@ func TestKnobsParseAndPrint(t *testing.T) {
 		"nth:17=500", "seed=3,nth:1-4=429,seen:2=drop,latency=lognormal:50ms:0.5,rpm=60,tpm=1000,concurrency=4,burst=0.5,charge=max",
 		"latency=uniform:10ms:90ms", "latency=bimodal:50ms:2s:0.01", "latency=50ms", "poison=a:b=c,filtered=x",
 		"retry_after=1s,hang=1m,slow=3,words=9,cached=0.5,reasoning=0.1,context=100,cap=length,lenient=true",
+		"nth:5-=auth,nth:3=cut@120,seen:1=rst@0", "rpd=9,hint=date,quota=x,key=k,cut=0,drip=5ms,huge=9,location=http://a.b:1/c?d=e", "chaos=0.3",
 	} {
 		k, err := simulator.ParseKnobs(simulator.DefaultKnobs(), text)
 		if err != nil {
@@ -122,7 +123,8 @@ func TestKnobsParseAndPrint(t *testing.T) {
 	}
 	for _, text := range []string{"429", "429:2", "429:-0.1", "429:NaN", "ok:0.1", "what:0.1", "what=1", "nth:0=500", "nth:5-4=500",
 		"nth:5", "nth:5=what", "latency=fast", "latency=uniform:9ms:1ms", "latency=lognormal:1ms:NaN", "rpm=-1", "rpm=x", "burst=0",
-		"charge=some", "429:0.6,500:0.6", "cached=1.5", "lenient=maybe"} {
+		"charge=some", "429:0.6,500:0.6", "cached=1.5", "lenient=maybe",
+		"nth:1=500@3", "nth:1=cut@", "nth:1=cut@x", "nth:1=cut@-1", "hint=what", "chaos=2", "cut=-1", "drip=x", "huge=-1", "rpd=x"} {
 		if _, err := simulator.ParseKnobs(simulator.DefaultKnobs(), text); batch.KindOf(err) != batch.Usage || batch.HintOf(err) == "" {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -275,7 +277,7 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("no space") }
 func TestNobodyIsAnsweredWithoutABill(t *testing.T) {
 	t.Parallel()
 	s := simulator.New(simulator.Config{Knobs: simulator.DefaultKnobs(), Bill: full{}, Now: time.Now})
-	if p := send(t, s, chatPath, chatBody("x")); p.Cut != simulator.CutBefore {
+	if p := send(t, s, chatPath, chatBody("x")); p.Manner != simulator.CutBefore {
 		t.Errorf("%+v", p)
 	}
 }
@@ -446,7 +448,7 @@ func TestConcurrencyLimitAndTimeout(t *testing.T) {
 		}
 		s = inProcess(t, "timeout:1,hang=30s")
 		begin := time.Now()
-		if p := send(t, s, chatPath, chatBody("x")); p.Cut != simulator.CutBefore || time.Since(begin) != 30*time.Second {
+		if p := send(t, s, chatPath, chatBody("x")); p.Manner != simulator.CutBefore || time.Since(begin) != 30*time.Second {
 			t.Errorf("%+v after %v", p, time.Since(begin))
 		}
 		ctx, stop := context.WithTimeout(t.Context(), time.Second)

@@ -2,8 +2,11 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -25,6 +28,9 @@ import (
 // Main is the program: it gives the command line the outside world, and
 // returns the exit code.
 func Main() int {
+	// The HTTP client of the standard library prints what a server sends beyond
+	// its answer, which can be a piece of one: that must reach nobody's log.
+	log.SetOutput(io.Discard)
 	return cli.Main(context.Background(), cli.System{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		StdinTTY: columns(os.Stdin) > 0, StdoutTTY: columns(os.Stdout) > 0, StderrTTY: columns(os.Stderr) > 0,
@@ -97,8 +103,11 @@ func simulate(ctx context.Context, o cli.SimulateOptions) (err error) {
 	if err != nil {
 		return &batch.Error{Kind: batch.Config, Op: "simulate", Ref: o.Listen, Msg: "cannot listen there", Err: err}
 	}
-	s := &http.Server{Handler: simulator.New(simulator.Config{Knobs: knobs, Key: o.Key, Models: o.Models, Bill: bill, Now: time.Now}),
-		ReadHeaderTimeout: 10 * time.Second}
+	if l, err = secured(l, o); err != nil {
+		return err
+	}
+	s := &http.Server{Handler: simulator.New(simulator.Config{Knobs: knobs, Key: o.Key, Models: o.Models, Bill: bill, KeepCalls: true, Now: time.Now}),
+		ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	if o.Ready != nil {
@@ -116,4 +125,29 @@ func simulate(ctx context.Context, o cli.SimulateOptions) (err error) {
 		return err
 	}
 	return nil
+}
+
+// secured puts TLS on a listener, where the simulator is to be served with it.
+func secured(l net.Listener, o cli.SimulateOptions) (net.Listener, error) {
+	if o.TLS == "" {
+		return l, nil
+	}
+	fail := func(err error) (net.Listener, error) {
+		return nil, errors.Join(&batch.Error{Kind: batch.Config, Op: "simulate", Ref: o.TLSCA, Msg: "cannot serve TLS", Err: err}, l.Close())
+	}
+	host, _, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return fail(err)
+	}
+	cert, ca, err := simulator.Certificate(o.TLS, []string{host, "localhost"}, time.Now())
+	if err != nil {
+		return fail(err)
+	}
+	if o.TLSCA != "" {
+		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})
+		if err := os.WriteFile(o.TLSCA, text, 0o600); err != nil {
+			return fail(err)
+		}
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}), nil
 }

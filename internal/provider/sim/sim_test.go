@@ -64,7 +64,11 @@ func call(t *testing.T, a *Adapter, text, id string) provider.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
+	limit := 5 * time.Second
+	if strings.Contains(text, "@@sim:drip") {
+		limit = 100 * time.Millisecond
+	}
+	ctx, stop := context.WithTimeout(t.Context(), limit)
 	defer stop()
 	return a.Do(ctx, c, id)
 }
@@ -94,10 +98,29 @@ func TestEveryFaultIsSeenAsMeant(t *testing.T) {
 		"filter": {batch.ClassFiltered, provider.Answered, true}, "nousage": {batch.ClassOK, provider.Answered, true},
 		"hugeusage": {batch.ClassOK, provider.Answered, true}, "wrongmodel": {batch.ClassOK, provider.Answered, true},
 		"badjson": {batch.ClassOK, provider.Answered, true}, "slow": {batch.ClassOK, provider.Answered, true},
+		"402": {batch.ClassQuotaMoney, provider.Answered, false}, "spendlimit": {batch.ClassQuotaMoney, provider.Answered, false},
+		"gone": {batch.ClassInvalidRequest, provider.Answered, false}, "redirect": {batch.ClassInvalidRequest, provider.Answered, false},
+		"shouldretry": {batch.ClassTransient, provider.Answered, false}, "shouldnotretry": {batch.ClassInvalidRequest, provider.Answered, false},
+		"498": {batch.ClassCapacity, provider.Answered, false}, "html": {batch.ClassUnknown, provider.Answered, false},
+		"choiceerror": {batch.ClassTransient, provider.Answered, false}, "unbilled": {batch.ClassOK, provider.Answered, false},
+		"nullchoices": {batch.ClassUnknown, provider.Answered, true}, "nullcontent": {batch.ClassInvalidOutput, provider.Answered, true},
+		"shortlength": {batch.ClassUnknown, provider.Answered, true}, "deflatebomb": {batch.ClassUnknown, provider.Answered, true},
+	}
+	for _, name := range []string{"stuck", "cut", "rst", "longlength", "drip", "huge", "gzipbomb", "headerflood"} {
+		wants[name] = want{batch.ClassUnknown, provider.MaybeRun, true}
+	}
+	for _, name := range []string{"interim", "goaway", "wrongid", "lowusage", "highusage", "negusage", "overusage", "badutf8", "nul", "bidi", "ansi",
+		"script", "formula", "bigtoken"} {
+		wants[name] = want{batch.ClassOK, provider.Answered, true}
+	}
+	for _, name := range simulator.FaultNames() {
+		if _, ok := wants[name]; !ok {
+			t.Errorf("nothing is said of %s", name)
+		}
 	}
 	for _, endpoint := range []string{"chat", "responses"} {
-		web, webSim := overHTTP(t, endpoint, "hang=20ms")
-		in := inside(t, endpoint, options("faults", `"hang=20ms"`))
+		web, webSim := overHTTP(t, endpoint, "hang=20ms,huge=67108864")
+		in := inside(t, endpoint, options("faults", `"hang=20ms,huge=67108864"`))
 		for name, w := range wants {
 			for where, a := range map[string]*Adapter{"http": web, "inside": in} {
 				s := webSim
@@ -107,7 +130,7 @@ func TestEveryFaultIsSeenAsMeant(t *testing.T) {
 				before := s.Totals()
 				r := call(t, a, "please @@sim:"+name+" now", endpoint+"-"+name)
 				after := s.Totals()
-				if endpoint == "responses" && name == "nochoice" {
+				if endpoint == "responses" && (name == "nochoice" || name == "nullchoices") {
 					w.class = batch.ClassInvalidOutput
 				}
 				if r.Class != w.class || r.Sent != w.sent || after.BilledCalls-before.BilledCalls != map[bool]int64{true: 1}[w.paid] {

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -42,7 +41,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		p = simulator.Reply{Status: http.StatusNotFound, Header: []string{"Content-Type", "application/json"},
 			Body: []byte(`{"error":{"message":"Invalid URL","type":"invalid_request_error","param":null,"code":null}}`)}
 	}
-	if p.Cut == simulator.CutBefore {
+	if p.Manner == simulator.CutBefore || p.Manner == simulator.HeaderFlood {
 		return nil, &net.OpError{Op: "read", Net: "sim", Err: syscall.ECONNRESET}
 	}
 	return response(req, p), nil
@@ -73,15 +72,10 @@ func response(req *http.Request, p simulator.Reply) *http.Response {
 	}
 	r := &http.Response{Status: http.StatusText(p.Status), StatusCode: p.Status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h, ContentLength: int64(len(p.Body)), Request: req}
-	if p.Cut == simulator.CutInside {
-		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(p.Body[:len(p.Body)/2]), broken{}))
-		return r
+	switch p.Manner {
+	case simulator.Drip, simulator.Huge, simulator.GzipBomb, simulator.DeflateBomb:
+		r.ContentLength = -1
 	}
-	r.Body = io.NopCloser(bytes.NewReader(p.Body))
+	r.Body = io.NopCloser(p.Reader(req.Context()))
 	return r
 }
-
-// broken is the rest of a body whose connection was cut.
-type broken struct{}
-
-func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
