@@ -17,15 +17,21 @@ func (l Level) Committed() money.Amount { return l.Spent.Plus(l.Reserved).Plus(l
 // until one does not fit; hit names the dimension that refused it, and is
 // empty when all fit.
 func Fit(levels []Level, costs []money.Amount) (sum money.Amount, n int, hit money.Dimension) {
+	sum, n, _, hit = FitLevel(levels, costs)
+	return sum, n, hit
+}
+
+// FitLevel is Fit, and says which level refused; -1 when all fit.
+func FitLevel(levels []Level, costs []money.Amount) (sum money.Amount, n, level int, hit money.Dimension) {
 	for _, c := range costs {
 		next := sum.Plus(c)
-		for _, l := range levels {
+		for i, l := range levels {
 			if d := l.Limit.Exceeded(l.Committed(), next); d != money.DimNone {
-				return sum, n, d
+				return sum, n, i, d
 			}
 		}
 		sum = next
 		n++
 	}
-	return sum, n, money.DimNone
+	return sum, n, -1, money.DimNone
 }

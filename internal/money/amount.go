@@ -76,6 +76,32 @@ func (l Limit) Exceeded(committed, x Amount) Dimension {
 	return DimNone
 }
 
+// In is how much of a there is in a dimension: tokens, pico-USD or retries.
+func (a Amount) In(d Dimension) int64 {
+	switch d {
+	case DimTokens:
+		return a.Tokens
+	case DimUSD:
+		return int64(a.Pico)
+	case DimRetries:
+		return a.Retries
+	}
+	return 0
+}
+
+// In is the limit in a dimension; Unlimited (-1) is none.
+func (l Limit) In(d Dimension) int64 {
+	switch d {
+	case DimTokens:
+		return l.Tokens
+	case DimUSD:
+		return l.Pico
+	case DimRetries:
+		return l.Retries
+	}
+	return Unlimited
+}
+
 // Usage is what a provider says one call used, in one shape for every vendor.
 // Cached and CacheWrite are parts of Input; Reasoning is part of Output.
 type Usage struct {

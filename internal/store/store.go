@@ -15,6 +15,7 @@ import (
 type Store interface {
 	Runs
 	Leases
+	Budgets
 	Outcomes
 	Close() error
 }
@@ -50,7 +51,9 @@ type Run struct {
 	DeadlineAt     int64 // 0 none
 	ActiveUS       int64 // time spent running, over all processes
 	Budget         batch.Level
-	Counts         Counts // of closed shards in Run; of all shards in Live
+	Draws          []string       // names of the shared budgets it draws on as well
+	Short          batch.Shortage // what refused it money the last time it was refused
+	Counts         Counts         // of closed shards in Run; of all shards in Live
 }
 
 // Shards is how many shards the run has.
@@ -110,7 +113,10 @@ type Shard struct {
 	Owner batch.WorkerID
 	First batch.Ordinal
 	Seq   int64 // chunks written under this epoch
-	Book  *batch.Book
+	// Draw is the set of budget rows that the lease took its money from when it
+	// was claimed, and that it is settled on; 0 is the run's own alone.
+	Draw int64
+	Book *batch.Book
 }
 
 // ClaimStatus is how a claim ended.
@@ -208,6 +214,59 @@ type Leases interface {
 	// what is ready and whose bell seems lost. With stale 0 every other worker
 	// is known to be dead, and every bell to be lost.
 	Reap(ctx context.Context, worker batch.WorkerID, stale int64, scope []batch.RunID) (taken int, err error)
+}
+
+// Level is one row of a budget and what it counts.
+type Level struct {
+	batch.Level
+	Name        string // of the shared budget; "" is a run's own
+	Job         string // of a counter per job
+	Period      batch.Period
+	Label       string // of the period: 2026-11-23, 2026-W48, 2026-11, total
+	Zone        string
+	From, Until int64 // unix microseconds; 0: no bound
+	// Excess is by how much the limit was passed when it was lowered, or by a
+	// bill above its reservation. Committed never passes limit plus excess.
+	Excess money.Amount
+	// Held is what leases hold of it now, summed from the leases.
+	Held money.Amount
+	// Settled is what all runs have left on it, summed from their shares: spent,
+	// and at risk.
+	Settled, Risked money.Amount
+}
+
+// Share is what the leases of one run have left on one shared budget's row.
+type Share struct {
+	Run           batch.RunID
+	Budget        string // the row's id
+	Spent, AtRisk money.Amount
+}
+
+// Budgets are limits that runs share. A run draws on those it was told to
+// (Run.Draws, SetDraws); which row of each, its period and counter, is decided
+// by the clock of the database when a lease is claimed, and the lease keeps it:
+// a call counts for the period in which its lease was claimed.
+type Budgets interface {
+	// SetBudgets replaces the shared budgets, and what the runs in draws draw on
+	// from their next claim on. Limits hold at once: a higher one opens parked
+	// shards, a lower one keeps calls from starting and takes nothing back. What
+	// a budget that is gone has counted is kept.
+	SetBudgets(ctx context.Context, bs []batch.Budget, draws map[batch.RunID][]string) error
+	// SetDraws says which shared budgets a run draws on from its next claim on.
+	SetDraws(ctx context.Context, run batch.RunID, names []string) error
+	// Budgets returns the shared budgets in the order of their names.
+	Budgets(ctx context.Context) ([]batch.Budget, error)
+	// Levels returns, of each of bs, the row that a claim of job would take from
+	// now, in the order in which they are taken. Limits are those of bs; a row
+	// that nothing was taken from yet is empty. What leases have charged counts
+	// as spent, as in Run.
+	Levels(ctx context.Context, bs []batch.Budget, job string) ([]Level, error)
+	// Rows returns every row of the shared budgets as it stands in the ledger,
+	// by name, newest period first.
+	Rows(ctx context.Context) ([]Level, error)
+	// Shares returns what runs have left on the rows of shared budgets; of all
+	// runs when run is "".
+	Shares(ctx context.Context, run batch.RunID) ([]Share, error)
 }
 
 // Chunk is one committed group of outcomes and attempts of one shard.

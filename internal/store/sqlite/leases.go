@@ -39,7 +39,11 @@ func (d *DB) Claim(ctx context.Context, c store.Claim) (got store.Shard, status 
 		if err != nil || s.Ref.Epoch != c.Ref.Epoch || s.State != batch.ShardOpen {
 			return err
 		}
-		ls, err := levels(ctx, tx, c.Ref.Run)
+		draw, err := d.draw(ctx, tx, r)
+		if err != nil {
+			return err
+		}
+		ls, err := levels(ctx, tx, c.Ref.Run, draw)
 		if err != nil {
 			return err
 		}
@@ -49,15 +53,16 @@ func (d *DB) Claim(ctx context.Context, c store.Claim) (got store.Shard, status 
 				costs = append(costs, x)
 			}
 		}
-		sum, n, dim := batch.Fit(ls, costs)
+		sum, n, level, dim := batch.FitLevel(ls, costs)
 		if n == 0 && len(costs) > 0 {
 			status, hit = store.Parked, dim
+			r.Short = batch.Shortage{Budget: ls[level].ID, Dim: dim, Need: costs[0].In(dim)}
 			return d.park(ctx, tx, r, s, dim)
 		}
 		if dim, err := reserve(ctx, tx, ls, sum); err != nil || dim != money.DimNone {
 			return errors.Join(err, fmt.Errorf("reservation refused by %s after it was judged to fit", dim))
 		}
-		s.State, s.Owner, s.Seq, s.Book.Reserved = batch.ShardLeased, c.Worker, 0, sum
+		s.State, s.Owner, s.Seq, s.Draw, s.Book.Reserved = batch.ShardLeased, c.Worker, 0, draw, sum
 		s.Ref.Epoch++
 		s.First, _ = r.Span(c.Ref.Shard)
 		got, status = s, store.Claimed
@@ -66,8 +71,12 @@ func (d *DB) Claim(ctx context.Context, c store.Claim) (got store.Shard, status 
 	return got, status, hit, err
 }
 
-// park sets a shard aside until money is freed or the limit is raised.
+// park sets a shard aside until money is freed or the limit is raised; r.Short
+// says what refused it.
 func (d *DB) park(ctx context.Context, tx txn, r store.Run, s store.Shard, dim money.Dimension) error {
+	if err := noteShort(ctx, tx, r.ID, r.Short); err != nil {
+		return err
+	}
 	if _, err := tx.ExecContext(ctx, "UPDATE shard SET state=? WHERE run_id=? AND shard=?", batch.ShardParked, s.Ref.Run, s.Ref.Shard); err != nil {
 		return err
 	}
@@ -75,17 +84,21 @@ func (d *DB) park(ctx context.Context, tx txn, r store.Run, s store.Shard, dim m
 }
 
 // stopIfStuck ends a run as stopped_budget when every shard that is not done is
-// parked: nothing is in flight that could free enough.
+// parked: nothing is in flight that could free enough. While a lease of another
+// run holds money of a budget they share, the run waits for its end, and wake
+// asks again.
 func (d *DB) stopIfStuck(ctx context.Context, tx txn, r store.Run, dim money.Dimension) error {
 	var live, parked int
 	err := tx.QueryRowContext(ctx, `SELECT coalesce(sum(state IN (0,1)),0), coalesce(sum(state=3),0) FROM shard WHERE run_id=?`, r.ID).Scan(&live, &parked)
 	if err != nil || live > 0 || parked == 0 || r.Target != "" || r.State != batch.RunRunning {
 		return err
 	}
-	reason := "the budget lets no further call start"
-	switch dim {
-	case money.DimTokens, money.DimUSD, money.DimRetries:
-		reason = "the " + string(dim) + " budget lets no further call start"
+	if waits, err := d.waits(ctx, tx, r); err != nil || waits {
+		return err
+	}
+	reason, err := stopReason(ctx, tx, r, dim)
+	if err != nil {
+		return err
 	}
 	if _, err := tx.ExecContext(ctx, "UPDATE run SET target=?, reason=? WHERE run_id=?", batch.RunStoppedBudget, reason, r.ID); err != nil {
 		return err
@@ -96,13 +109,17 @@ func (d *DB) stopIfStuck(ctx context.Context, tx txn, r store.Run, dim money.Dim
 // TopUp reserves x more for a lease.
 func (d *DB) TopUp(ctx context.Context, ref batch.LeaseRef, x money.Amount) (hit money.Dimension, err error) {
 	err = d.inTx(ctx, "topup", func(ctx context.Context, tx txn) error {
-		ls, err := levels(ctx, tx, ref.Run)
+		draw, err := leaseDraw(ctx, tx, ref)
 		if err != nil {
 			return err
 		}
-		if _, n, dim := batch.Fit(ls, []money.Amount{x}); n == 0 {
+		ls, err := levels(ctx, tx, ref.Run, draw)
+		if err != nil {
+			return err
+		}
+		if _, n, level, dim := batch.FitLevel(ls, []money.Amount{x}); n == 0 {
 			hit = dim
-			return nil
+			return noteShort(ctx, tx, ref.Run, batch.Shortage{Budget: ls[level].ID, Dim: dim, Need: x.In(dim)})
 		}
 		r, err := tx.ExecContext(ctx, `UPDATE shard SET res_tok=res_tok+?, res_pico=res_pico+?, res_retry=res_retry+?
  WHERE run_id=? AND shard=? AND epoch=? AND state=1`, x.Tokens, int64(x.Pico), x.Retries, ref.Run, ref.Shard, ref.Epoch)
@@ -212,15 +229,15 @@ func (d *DB) Release(ctx context.Context, ref batch.LeaseRef, notBefore int64, s
 		if !s.Book.Open.IsZero() {
 			return &batch.Error{Kind: batch.Internal, Op: "release", Ref: ref.String(), Msg: "calls of the lease may be on the wire"}
 		}
-		settled := s.Book.Settle()
-		if err := move(ctx, tx, ref.Run, settled); err != nil {
+		settled, draw := s.Book.Settle(), s.Draw
+		if err := move(ctx, tx, ref.Run, draw, settled); err != nil {
 			return err
 		}
 		r, err := runRow(ctx, tx, ref.Run)
 		if err != nil {
 			return err
 		}
-		s.Owner, s.State = "", batch.ShardOpen
+		s.Owner, s.State, s.Draw = "", batch.ShardOpen, 0
 		live := r.State == batch.RunRunning && r.Target == ""
 		switch {
 		case s.Book.Pending() == 0:
@@ -236,7 +253,10 @@ func (d *DB) Release(ctx context.Context, ref batch.LeaseRef, notBefore int64, s
 				return err
 			}
 		}
-		return d.afterRelease(ctx, tx, r, s, settled, notBefore, stuck, live)
+		if err := d.afterRelease(ctx, tx, r, s, settled, notBefore, stuck, live); err != nil || draw == 0 {
+			return err
+		}
+		return d.wake(ctx, tx, r.ID, frees(settled))
 	})
 }
 
@@ -277,7 +297,7 @@ func (d *DB) afterRelease(ctx context.Context, tx txn, r store.Run, s store.Shar
 	if r.Closed == r.Shards() {
 		return d.ringFinish(ctx, tx, r.ID)
 	}
-	if freed := settled.Release.Minus(settled.Spent); freed.Tokens > 0 || freed.Pico > 0 || s.State == batch.ShardDone {
+	if frees(settled) || s.State == batch.ShardDone {
 		if err := d.unpark(ctx, tx, r, s.Ref.Shard); err != nil {
 			return err
 		}

@@ -34,19 +34,19 @@ func (d *DB) CreateRun(ctx context.Context, r store.Run) error {
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO run (run_id, job, run_key, state, target, reason, spec, spec_digest, work_digest,
  input_key, manifest_digest, manifest_dir, output_uri, queue, items, shard_size, window, opened, closed, price, price_version,
- plan, item_tokens, created_at, started_at, deadline_at, running_since) VALUES (?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,?,?,0,0,?,?,?,?,?,?,?,?)`,
+ plan, item_tokens, created_at, started_at, deadline_at, running_since, draws) VALUES (?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,?,?,0,0,?,?,?,?,?,?,?,?,?)`,
 			r.ID, r.Job, key, r.State, r.Reason, r.Spec, r.SpecDigest, r.WorkDigest, r.InputKey, r.ManifestDigest, r.ManifestDir,
 			r.OutputURI, r.Queue, r.Items, r.ShardSize, r.Window, r.Price, r.PriceVersion, r.Plan, r.ItemTokens, r.CreatedAt,
-			r.StartedAt, r.DeadlineAt, since); err != nil {
+			r.StartedAt, r.DeadlineAt, since, strings.Join(r.Draws, "\n")); err != nil {
 			return err
 		}
-		id := "run:" + string(r.ID)
+		id := batch.RunBudget(r.ID)
 		l := r.Budget.Limit
 		if _, err := tx.ExecContext(ctx, "INSERT INTO budget (budget_id, lim_tok, lim_pico, lim_retry) VALUES (?,?,?,?)",
 			id, l.Tokens, l.Pico, l.Retries); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO run_budget (run_id, pos, budget_id) VALUES (?,0,?)", r.ID, id); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO run_budget (run_id, draw, pos, budget_id) VALUES (?,0,0,?)", r.ID, id); err != nil {
 			return err
 		}
 		r.Opened = 0
@@ -85,7 +85,7 @@ func addLive(ctx context.Context, q querier, r *store.Run) error {
 	k := &r.Counts
 	k.OK, k.Failed, k.Skipped, k.Calls, k.Unknown = k.OK+c.OK, k.Failed+c.Failed, k.Skipped+c.Skipped, k.Calls+c.Calls, k.Unknown+c.Unknown
 	k.Usage = k.Usage.Plus(c.Usage)
-	ls, err := levels(ctx, q, r.ID)
+	ls, err := levels(ctx, q, r.ID, 0)
 	if err != nil || len(ls) == 0 {
 		return err
 	}
@@ -173,7 +173,8 @@ func (d *DB) Transition(ctx context.Context, id batch.RunID, from []batch.RunSta
 			active = now - was
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE run SET state=?1, reason=?2, ended_at=?3, running_since=?4, active_us=active_us+?5,
- started_at=iif(started_at=0 AND ?1='running', ?6, started_at), target=iif(?1 IN ('running') OR ?3>0, '', target) WHERE run_id=?7`,
+ started_at=iif(started_at=0 AND ?1='running', ?6, started_at), target=iif(?1 IN ('running') OR ?3>0, '', target), short_budget=iif(?1='running', '', short_budget),
+ short_dim=iif(?1='running', '', short_dim), short_need=iif(?1='running', 0, short_need) WHERE run_id=?7`,
 			to, reason, ended, since, active, now, id); err != nil {
 			return err
 		}
@@ -241,7 +242,7 @@ func (d *DB) SetLimit(ctx context.Context, id batch.RunID, l money.Limit, deadli
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE budget SET lim_tok=?, lim_pico=?, lim_retry=? WHERE budget_id=?",
-			l.Tokens, l.Pico, l.Retries, "run:"+string(id)); err != nil {
+			l.Tokens, l.Pico, l.Retries, batch.RunBudget(id)); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE run SET deadline_at=? WHERE run_id=?", deadlineAt, id); err != nil {

@@ -191,7 +191,7 @@ func (d *DB) migrate(ctx context.Context) error {
 const libraryVersion = "3.54.1"
 
 // SchemaVersion is the newest migration this binary knows.
-const SchemaVersion = 2
+const SchemaVersion = 3
 
 // newer refuses a store that a later binary has migrated.
 func (d *DB) newer(ctx context.Context) error {

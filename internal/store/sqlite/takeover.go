@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"slices"
 
 	"github.com/batchwright/batchwright/internal/batch"
@@ -52,7 +54,7 @@ func (d *DB) Reap(ctx context.Context, worker batch.WorkerID, stale int64, scope
 func (d *DB) takeOver(ctx context.Context, tx txn, s store.Shard) error {
 	held := s.Book.Open
 	settled := s.Book.TakeOver()
-	if err := move(ctx, tx, s.Ref.Run, settled); err != nil {
+	if err := move(ctx, tx, s.Ref.Run, s.Draw, settled); err != nil {
 		return err
 	}
 	r, err := runRow(ctx, tx, s.Ref.Run)
@@ -61,7 +63,7 @@ func (d *DB) takeOver(ctx context.Context, tx txn, s store.Shard) error {
 	}
 	first, _ := r.Span(s.Ref.Shard)
 	for k, i := range settled.Unknown {
-		if _, err := tx.exec(ctx, "INSERT INTO lost (run_id, shard, epoch, item) VALUES (?,?,?,?)", s.Ref.Run, s.Ref.Shard, s.Ref.Epoch, i); err != nil {
+		if _, err := tx.exec(ctx, "INSERT INTO lost (run_id, shard, epoch, item, draw) VALUES (?,?,?,?,?)", s.Ref.Run, s.Ref.Shard, s.Ref.Epoch, i, s.Draw); err != nil {
 			return err
 		}
 		a := batch.Attempt{Ordinal: first + batch.Ordinal(i), Shard: s.Ref.Shard, Epoch: s.Ref.Epoch, Class: batch.ClassUnknown,
@@ -77,12 +79,16 @@ func (d *DB) takeOver(ctx context.Context, tx txn, s store.Shard) error {
 			return err
 		}
 	}
+	draw := s.Draw
 	s.Ref.Epoch++
-	s.State, s.Owner, s.Seq = batch.ShardOpen, "", 0
+	s.State, s.Owner, s.Seq, s.Draw = batch.ShardOpen, "", 0, 0
 	if err := writeShard(ctx, tx, s, 0, 0); err != nil {
 		return err
 	}
-	return d.finishIfIdle(ctx, tx, r)
+	if err := d.finishIfIdle(ctx, tx, r); err != nil || draw == 0 {
+		return err
+	}
+	return d.wake(ctx, tx, r.ID, frees(settled))
 }
 
 // audit rings again for what is ready and whose bell seems lost.
@@ -115,6 +121,12 @@ func (d *DB) audit(ctx context.Context, tx txn, id batch.RunID, now int64, all b
 	if r.State != batch.RunRunning || r.Target != "" {
 		return nil
 	}
+	if len(r.Draws) > 0 {
+		// The last look at a run that waits for another's lease or for a period.
+		if err := d.stopIfStuck(ctx, tx, r, r.Short.Dim); err != nil {
+			return err
+		}
+	}
 	ss, err := shards(ctx, tx, "run_id=? AND state=0 AND not_before<=? AND rung_at<=?", id, now, before)
 	if err != nil {
 		return err
@@ -142,11 +154,18 @@ func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
 		if !sealed && s.Ref.Epoch <= l.Ref.Epoch {
 			return &batch.Error{Kind: batch.Internal, Op: "late answer", Ref: l.Ref.String(), Msg: "the lease is current"}
 		}
-		n, err := tx.exec(ctx, "DELETE FROM lost WHERE run_id=? AND shard=? AND epoch=? AND item=?", l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, l.Index)
-		if err != nil || n == 0 {
+		draw := int64(0)
+		err = tx.QueryRowContext(ctx, "DELETE FROM lost WHERE run_id=? AND shard=? AND epoch=? AND item=? RETURNING draw",
+			l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, l.Index).Scan(&draw)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		if err := correct(ctx, tx, l); err != nil {
+		// The money is where the lost lease was claimed, whatever day it is now.
+		settled := batch.Settlement{Spent: l.Charge, AtRisk: money.Amount{}.Minus(l.Worst)}
+		if err := correct(ctx, tx, l, draw, settled); err != nil {
 			return err
 		}
 		// The outcome is kept only if nobody has the item: a lease holder writes
@@ -166,11 +185,18 @@ func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
 				return err
 			}
 		}
-		freed := l.Worst.Minus(l.Charge)
-		if (freed.Tokens <= 0 && freed.Pico <= 0) || r.State != batch.RunRunning || r.Target != "" {
+		if !frees(settled) {
 			return nil
 		}
-		return d.unpark(ctx, tx, r, -1)
+		if r.State == batch.RunRunning && r.Target == "" {
+			if err := d.unpark(ctx, tx, r, -1); err != nil {
+				return err
+			}
+		}
+		if draw == 0 {
+			return nil
+		}
+		return d.wake(ctx, tx, r.ID, true)
 	})
 	return kept, err
 }
@@ -178,9 +204,8 @@ func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
 // correct puts the truth of a call in the place of its worst case, which was
 // moved to at risk when the lease was lost. Its usage goes to the run, since
 // the shard's row may be another holder's, or gone.
-func correct(ctx context.Context, tx txn, l store.Late) error {
-	none := money.Amount{}
-	if err := move(ctx, tx, l.Ref.Run, batch.Settlement{Spent: l.Charge, AtRisk: none.Minus(l.Worst)}); err != nil {
+func correct(ctx context.Context, tx txn, l store.Late, draw int64, s batch.Settlement) error {
+	if err := move(ctx, tx, l.Ref.Run, draw, s); err != nil {
 		return err
 	}
 	u := l.Usage

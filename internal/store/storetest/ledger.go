@@ -335,7 +335,8 @@ func (m *model) late(t *rapid.T) {
 }
 
 func (m *model) setLimit(t *rapid.T) {
-	l := money.Limit{Tokens: m.level().Committed().Tokens + rapid.Int64Range(0, 400).Draw(t, "more"), Pico: -1, Retries: rapid.Int64Range(2, 9).Draw(t, "retries")}
+	now := m.level().Committed() // lower than that only stops starts, and check could not judge it
+	l := money.Limit{Tokens: now.Tokens + rapid.Int64Range(0, 400).Draw(t, "more"), Pico: -1, Retries: now.Retries + rapid.Int64Range(0, 7).Draw(t, "retries")}
 	m.k.ok(m.k.st.SetLimit(m.k.ctx, m.id, l, 0))
 	m.limit = l
 	if m.target == "" {
