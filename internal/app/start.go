@@ -164,6 +164,13 @@ func (a *App) goOn(ctx context.Context, r store.Run, sp *spec.Spec) (Started, er
 		deadline = deadlineAt(sp, a.cfg.Now())
 	}
 	if l := limits(sp); l != r.Budget.Limit || deadline != r.DeadlineAt {
+		if r.State == batch.RunStoppedBudget {
+			// It is set going before it gets its new limit: with the limit alone,
+			// after a crash, it would look like one that nobody has raised.
+			if err := a.store.Transition(ctx, r.ID, []batch.RunState{batch.RunStoppedBudget}, batch.RunRunning, ""); err != nil {
+				return Started{}, err
+			}
+		}
 		if err := a.store.SetLimit(ctx, r.ID, l, deadline); err != nil {
 			return Started{}, err
 		}
@@ -239,7 +246,7 @@ func (a *App) launch(ctx context.Context, r store.Run, sp *spec.Spec) error {
 // create freezes the input and starts a new run.
 func (a *App) create(ctx context.Context, q StartRequest) (Started, error) {
 	sp := q.Spec
-	if _, err := a.secret(sp); err != nil {
+	if _, err := a.key(sp); err != nil {
 		return Started{}, err // before anything is built: a missing key costs nothing
 	}
 	id := a.cfg.NewID()

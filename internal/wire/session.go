@@ -169,6 +169,9 @@ func (s *Session) open(ctx context.Context, o Options) error {
 	if o.Mode != Work {
 		return nil
 	}
+	if err := s.App.Sweep(ctx); err != nil {
+		return err
+	}
 	w = worker.New(worker.Config{ID: newWorkerID(), Store: st, Codec: codec, Now: time.Now, Rand: mrand.Float64,
 		Log: logger(o, slog.LevelError), Seal: s.App.Seal, Finish: s.App.Finish})
 	s.App.SetWorker(w)
