@@ -15,7 +15,7 @@ RACE     := ./internal/batch/... ./internal/money/... ./internal/store/... ./int
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race check lint fmt tidy docs fuzz bench torture demo-llm cross clean
+.PHONY: help build test race check lint fmt tidy docs fuzz bench model torture demo-llm cross clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ race: ## the tests of the core under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(RACE)
 
 check: ## what must be green before a change is offered: format, vet, all tests (layers and generated docs among them)
-	@unformatted=$$(gofmt -l bench cmd internal torture); test -z "$$unformatted" || { echo "gofmt these, or make fmt:"; echo "$$unformatted"; exit 1; }
+	@unformatted=$$(gofmt -l bench cmd internal model torture); test -z "$$unformatted" || { echo "gofmt these, or make fmt:"; echo "$$unformatted"; exit 1; }
 	CGO_ENABLED=0 $(GO) vet -tags $(TAGS) ./...
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) ./...
 
@@ -43,7 +43,7 @@ $(LINT): Makefile
 		GOBIN=$(CURDIR)/bin GOFLAGS= CGO_ENABLED=0 $(GO) install -ldflags '-X main.version=$(LINT_VERSION:v%=%)' github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION); fi
 
 fmt: ## format all Go files
-	gofmt -w bench cmd internal torture
+	gofmt -w bench cmd internal model torture
 
 tidy: ## tell whether go.mod and go.sum say what the code needs, and nothing more
 	$(GO) mod tidy -diff
@@ -61,6 +61,9 @@ fuzz: ## every fuzzer for FUZZTIME (20s)
 bench: build ## batchwright beside a bare client loop, and the packages' own benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./internal/...
 	$(GO) run -tags $(TAGS) ./bench -bin bin/batchwright
+
+model: ## the models of the protocol, and each bug planted in them; DEEP=1 larger sizes; needs spin and gcc
+	$(GO) run ./model $(if $(DEEP),-deep -mem 6000)
 
 torture: build ## the long crash runs against the real binary
 	$(GO) run -tags $(TAGS) ./torture -bin bin/batchwright

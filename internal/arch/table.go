@@ -99,6 +99,7 @@ var places = map[string]place{
 	"internal/failpoint": {layer: ground},
 	"internal/arch":      {layer: shed},
 	"bench":              {layer: shed},
+	"model":              {layer: shed},
 	"torture":            {layer: shed},
 
 	"internal/provider/sim": {layer: adapter, also: map[string]string{
