@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"unicode"
 )
 
 // WriteText writes the findings for people: what, where, the source line with a
@@ -18,10 +19,10 @@ func (ds Diagnostics) WriteText(w io.Writer) error {
 		if d.Severity == Warning {
 			label = "warning: "
 		}
-		fmt.Fprintf(b, "%s %s%s (%s)\n", d.Code, label, d.Message, d.Ref())
+		fmt.Fprintf(b, "%s %s%s (%s)\n", d.Code, label, shown(d.Message), shown(d.Ref()))
 		d.writeFrame(b)
 		if d.Hint != "" {
-			fmt.Fprintf(b, "      %s\n", d.Hint)
+			fmt.Fprintf(b, "      %s\n", shown(d.Hint))
 		}
 		fmt.Fprintln(b)
 	}
@@ -29,6 +30,18 @@ func (ds Diagnostics) WriteText(w io.Writer) error {
 		fmt.Fprintln(b, ds.count())
 	}
 	return b.Flush()
+}
+
+// shown puts a mark in the place of every character that a terminal acts on,
+// one by one, so that a caret below still points at its place: a file's name or
+// a key must not move the cursor, and a finding keeps its lines.
+func shown(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
+			return '\ufffd'
+		}
+		return r
+	}, s)
 }
 
 func (ds Diagnostics) count() string {
@@ -49,7 +62,7 @@ const (
 )
 
 func (d Diagnostic) writeFrame(w io.Writer) {
-	line, caret := []rune(d.excerpt), d.caret
+	line, caret := []rune(shown(d.excerpt)), d.caret
 	if len(line) == 0 {
 		return
 	}
@@ -103,8 +116,8 @@ func (ds Diagnostics) WriteGitHub(w io.Writer) error {
 		if d.Hint != "" {
 			msg += "\n" + d.Hint
 		}
-		fmt.Fprintf(b, "::%s file=%s,line=%d,col=%d,title=%s::%s\n", d.Severity, prop.Replace(filepath.ToSlash(d.File)), d.Line, d.Col,
-			prop.Replace(string(d.Code)+" "+d.Code.Name()), text.Replace(msg))
+		fmt.Fprintf(b, "::%s file=%s,line=%d,col=%d,title=%s::%s\n", d.Severity, shown(prop.Replace(filepath.ToSlash(d.File))), d.Line, d.Col,
+			prop.Replace(string(d.Code)+" "+d.Code.Name()), shown(text.Replace(msg)))
 	}
 	return b.Flush()
 }
