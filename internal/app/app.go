@@ -18,6 +18,7 @@ import (
 	"github.com/batchwright/batchwright/internal/pacing"
 	"github.com/batchwright/batchwright/internal/prices"
 	"github.com/batchwright/batchwright/internal/provider"
+	"github.com/batchwright/batchwright/internal/secret"
 	"github.com/batchwright/batchwright/internal/segment"
 	"github.com/batchwright/batchwright/internal/store"
 	"github.com/batchwright/batchwright/internal/worker"
@@ -41,6 +42,8 @@ type Config struct {
 	NewID     func() batch.RunID
 	Getenv    func(string) string
 	ReadFile  func(string) ([]byte, error)
+	Keys      Keyring          // which keys may be sent where
+	Secrets   *secret.Redactor // told every key that is read; nil: nobody asks
 	Stdin     io.Reader
 	Log       *slog.Logger
 	Version   string

@@ -12,6 +12,7 @@ import (
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/plan"
 	"github.com/batchwright/batchwright/internal/report"
+	"github.com/batchwright/batchwright/internal/secret"
 	"github.com/batchwright/batchwright/internal/spec"
 	"github.com/batchwright/batchwright/internal/store"
 	"github.com/batchwright/batchwright/internal/tokens"
@@ -55,7 +56,7 @@ func (a *App) plan(ctx context.Context, sp *spec.Spec, m *manifest.Manifest, car
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.provider(sp, "")
+	p, err := a.provider(sp, secret.Secret{})
 	if err != nil {
 		return nil, err
 	}

@@ -3,12 +3,10 @@ package app
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/batchwright/batchwright/internal/answer"
@@ -19,6 +17,7 @@ import (
 	"github.com/batchwright/batchwright/internal/pacing"
 	"github.com/batchwright/batchwright/internal/prompt"
 	"github.com/batchwright/batchwright/internal/provider"
+	"github.com/batchwright/batchwright/internal/secret"
 	"github.com/batchwright/batchwright/internal/spec"
 	"github.com/batchwright/batchwright/internal/store"
 	"github.com/batchwright/batchwright/internal/worker"
@@ -148,52 +147,19 @@ func (t template) request(sp *spec.Spec, fields json.RawMessage) (provider.Reque
 	return q, nil
 }
 
-// secret resolves a reference to a key: env:NAME or file:PATH.
-func (a *App) secret(sp *spec.Spec) (string, error) {
-	ref := sp.Task.APIKey
-	kind, name, _ := strings.Cut(ref, ":")
-	fail := func(msg, hint string) error {
-		return &batch.Error{Kind: batch.Credentials, Op: "read task.api_key", Ref: ref, Msg: msg, Hint: hint}
-	}
-	switch kind {
-	case "":
-		return "", nil
-	case "env":
-		v := strings.TrimSpace(a.cfg.Getenv(name))
-		if v == "" {
-			return "", fail("the environment variable is not set", "export "+name+"=...")
-		}
-		return v, nil
-	case "file":
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(sp.Dir, name)
-		}
-		b, err := a.cfg.ReadFile(name)
-		if err != nil {
-			return "", fail("the file cannot be read", "put the key alone into "+name)
-		}
-		if v := strings.TrimSpace(string(b)); v != "" {
-			return v, nil
-		}
-		return "", fail("the file is empty", "put the key alone into "+name)
-	}
-	return "", fail("is not a reference", "write env:NAME or file:PATH")
-}
-
 // provider builds the adapter of a task.
-func (a *App) provider(sp *spec.Spec, key string) (provider.Provider, error) {
+func (a *App) provider(sp *spec.Spec, key secret.Secret) (provider.Provider, error) {
 	f, err := a.cfg.Providers.Lookup(sp.Task.Provider)
 	if err != nil {
 		return nil, err
 	}
 	return f.New(provider.Config{Provider: sp.Task.Provider, BaseURL: sp.Task.BaseURL, Model: sp.Task.Model, Endpoint: sp.Task.Endpoint,
-		Key: func() string { return key }, Headers: sp.Task.Headers, Options: sp.Task.Options, Client: a.cfg.Client(sp.Pacing.MaxConcurrency)})
+		Key: func() secret.Secret { return key }, Headers: sp.Task.Headers, Options: sp.Task.Options, Client: a.cfg.Client(sp.Pacing.MaxConcurrency)})
 }
 
 // lane returns the pace that all callers of a key and model share.
-func (a *App) lane(sp *spec.Spec, host, key string) *worker.Lane {
-	sum := sha256.Sum256([]byte(key))
-	k := pacing.Key{Host: host, KeyID: hex.EncodeToString(sum[:8]), Model: sp.Task.Model}
+func (a *App) lane(sp *spec.Spec, host string, key secret.Secret) *worker.Lane {
+	k := pacing.Key{Host: host, KeyID: key.Fingerprint(), Model: sp.Task.Model}
 	g := a.cfg.Gates.Get(k, pacing.Config{RPM: sp.Pacing.RPM, TPM: sp.Pacing.TPM, MinConcurrency: sp.Pacing.MinConcurrency,
 		// OpenAI counts a call's limit of output against the rate when it comes.
 		KeepEstimate: sp.Task.Provider == "openai", MaxConcurrency: sp.Pacing.MaxConcurrency, Now: a.cfg.Now, Rand: a.cfg.Rand})
@@ -210,7 +176,7 @@ func (a *App) lane(sp *spec.Spec, host, key string) *worker.Lane {
 
 // workerRun makes what the worker needs of a run.
 func (a *App) workerRun(r store.Run, sp *spec.Spec) (*worker.Run, error) {
-	key, err := a.secret(sp)
+	key, err := a.key(sp)
 	if err != nil {
 		return nil, err
 	}

@@ -93,14 +93,15 @@ var places = map[string]place{
 	"internal/httpapi": {layer: door, also: map[string]string{"internal/version": "tells it", "internal/spec": pureEngine}},
 	"internal/web":     {layer: door, also: map[string]string{"internal/version": "shows it"}},
 
-	"internal/wire":      {layer: roof, also: map[string]string{"internal/version": "hands it on"}},
-	"cmd/batchwright":    {layer: roof, also: map[string]string{"internal/wire": "main is one call"}},
-	"internal/version":   {layer: ground},
-	"internal/failpoint": {layer: ground},
-	"internal/arch":      {layer: shed},
-	"bench":              {layer: shed},
-	"model":              {layer: shed},
-	"torture":            {layer: shed},
+	"internal/wire":              {layer: roof, also: map[string]string{"internal/version": "hands it on"}},
+	"cmd/batchwright":            {layer: roof, also: map[string]string{"internal/wire": "main is one call"}},
+	"internal/version":           {layer: ground},
+	"internal/failpoint":         {layer: ground},
+	"internal/arch":              {layer: shed},
+	"internal/secret/secrettest": {layer: shed},
+	"bench":                      {layer: shed},
+	"model":                      {layer: shed},
+	"torture":                    {layer: shed},
 
 	"internal/provider/sim": {layer: adapter, also: map[string]string{
 		"internal/provider":        ownPort,

@@ -125,7 +125,7 @@ func ClassifyFault(a Answer, f Fault) Result {
 	if !r.Class.Traits().Retry {
 		r.RetryAfter = 0
 	}
-	r.Message = scrub(f.Message, "", nil)
+	r.Message = scrub(f.Message, nil)
 	if r.Message == "" {
 		r.Message = statusText(a.Status, f)
 	}

@@ -13,10 +13,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/failpoint"
+	"github.com/batchwright/batchwright/internal/secret"
 )
 
 // BodyCap is the most bytes of an answer, after decompression, that an
@@ -56,7 +58,8 @@ type Endpoint struct {
 	query  string
 	host   string
 	header http.Header
-	key    func() string
+	key    func() secret.Secret
+	guard  atomic.Pointer[guard]
 	via    http.RoundTripper
 	limit  time.Duration // of the client, on top of the context's; 0: none
 	bodies sync.Pool
@@ -96,7 +99,7 @@ func NewEndpoint(c Config, o EndpointOptions) (*Endpoint, error) {
 	}
 	e := &Endpoint{EndpointOptions: o, host: u.Host, url: strings.TrimRight(u.String(), "/"), query: o.Query.Encode(), key: c.Key}
 	if e.key == nil {
-		e.key = func() string { return "" }
+		e.key = func() secret.Secret { return secret.Secret{} }
 	}
 	if e.header, err = fixedHeader(c, o); err != nil {
 		return nil, err
@@ -143,22 +146,53 @@ func (e *Endpoint) Host() string { return e.host }
 // request was written, otherwise unknown.
 func (e *Endpoint) Exchange(ctx context.Context, c Call, id string, decode func(Answer) Result) Result {
 	begin := time.Now()
-	key := strings.TrimSpace(e.key())
+	key := e.key()
+	red := e.redactor(key)
 	if e.limit > 0 {
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, e.limit)
 		defer stop()
 	}
-	r := e.exchange(ctx, c, id, key, decode)
+	r := e.exchange(ctx, c, id, key, red, decode)
 	r.Latency = time.Since(begin)
 	if r.Message != "" {
-		r.Message = scrub(r.Message, key, c.Body)
+		r.Message = scrub(red.Text(r.Message), c.Body)
 	}
-	r.Model, r.Finish, r.RequestID = printable(r.Model, 200), printable(r.Finish, 100), printable(r.RequestID, 128)
+	r.Text = red.Payload(r.Text)
+	r.Model, r.Finish = printable(red.Text(r.Model), 200), printable(red.Text(r.Finish), 100)
+	r.RequestID = printable(red.Text(r.RequestID), 128)
 	return r
 }
 
-func (e *Endpoint) exchange(ctx context.Context, c Call, id, key string, decode func(Answer) Result) Result {
+// guard is the redactor of the key in use.
+type guard struct {
+	key secret.Secret
+	secret.Redactor
+}
+
+// redactor takes the key out of what a provider says: some quote it, and an
+// echo of the request has it whole.
+func (e *Endpoint) redactor(key secret.Secret) *secret.Redactor {
+	g := e.guard.Load()
+	if g == nil || !g.key.Same(key) {
+		g = &guard{key: key}
+		g.Add(key)
+		e.guard.Store(g)
+	}
+	return &g.Redactor
+}
+
+// body is the answer without the key, before anything is read from it or cut. A
+// failure is words; an answer was paid for, and changed only for what cannot be
+// a word.
+func body(red *secret.Redactor, status int, b []byte) []byte {
+	if status/100 == 2 {
+		return red.PayloadBytes(b)
+	}
+	return red.Bytes(b)
+}
+
+func (e *Endpoint) exchange(ctx context.Context, c Call, id string, key secret.Secret, red *secret.Redactor, decode func(Answer) Result) Result {
 	req, t, fault := e.request(ctx, c, id, key)
 	if fault != nil {
 		return *fault
@@ -189,7 +223,7 @@ func (e *Endpoint) exchange(ctx context.Context, c Call, id, key string, decode 
 		return r
 	}
 	failpoint.Hit("send.body")
-	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: buf.Bytes(), At: time.Now()}
+	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: body(red, resp.StatusCode, buf.Bytes()), At: time.Now()}
 	r := decode(a)
 	r.Status, r.Sent = a.Status, Answered
 	if r.RequestID == "" {
@@ -200,16 +234,16 @@ func (e *Endpoint) exchange(ctx context.Context, c Call, id, key string, decode 
 }
 
 // request builds the HTTP request, or says why none can be made.
-func (e *Endpoint) request(ctx context.Context, c Call, id, key string) (*http.Request, *sendTrace, *Result) {
+func (e *Endpoint) request(ctx context.Context, c Call, id string, key secret.Secret) (*http.Request, *sendTrace, *Result) {
 	unsent := func(class batch.Class, msg string) (*http.Request, *sendTrace, *Result) {
 		return nil, nil, &Result{Class: class, Message: msg, Sent: NotSent, Rate: NoRate}
 	}
 	switch {
 	case ctx.Err() != nil:
 		return unsent(batch.ClassUnsent, "stopped before the request was sent")
-	case key == "" && e.NeedsKey:
+	case key.IsZero() && e.NeedsKey:
 		return unsent(batch.ClassAuth, "no API key")
-	case !headerText(key):
+	case !key.Sendable():
 		return unsent(batch.ClassAuth, "the API key holds characters that a header cannot carry")
 	}
 	target := e.url + c.Path
@@ -229,8 +263,14 @@ func (e *Endpoint) request(ctx context.Context, c Call, id, key string) (*http.R
 	for k, v := range e.header {
 		req.Header[k] = v
 	}
-	if key != "" {
-		req.Header.Set(e.KeyHeader, e.KeyPrefix+key)
+	switch {
+	case req.URL.Host != e.host || req.URL.User != nil:
+		return unsent(batch.ClassInvalidRequest, "the call's path leads to another host")
+	case key.IsZero():
+	case !key.For(req.URL):
+		return unsent(batch.ClassAuth, "the key may not be sent to this host; batchwright validate says how to allow it")
+	default:
+		req.Header.Set(e.KeyHeader, e.KeyPrefix+key.Reveal())
 	}
 	if id != "" && len(id) <= 128 && headerText(id) {
 		req.Header["X-Client-Request-Id"] = []string{id}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/money"
+	"github.com/batchwright/batchwright/internal/secret"
 )
 
 // Message is one turn of a conversation. Content is a JSON string or a JSON
@@ -119,12 +120,14 @@ type Traits struct {
 
 // Config is what every adapter is built from.
 type Config struct {
-	Provider string            // the spec's task.provider
-	BaseURL  string            // empty: the vendor's own
-	Model    string            // the spec's task.model
-	Endpoint string            // "chat" or "responses" for the OpenAI family, else ""
-	Key      func() string     // returns the secret when a call is made; "" for none
-	Headers  map[string]string // extra headers, no secrets
+	Provider string // the spec's task.provider
+	BaseURL  string // empty: the vendor's own
+	Model    string // the spec's task.model
+	Endpoint string // "chat" or "responses" for the OpenAI family, else ""
+	// Key returns the secret when a call is made. It is attached to requests to
+	// the hosts that it is bound to, and to no other.
+	Key     func() secret.Secret
+	Headers map[string]string // extra headers, no secrets
 	// Options are adapter settings by name (Azure's api-version, the http
 	// provider's request and response templates, the simulator's knobs).
 	Options map[string]json.RawMessage

@@ -20,12 +20,10 @@ import (
 const MessageCap = 300
 
 // scrub makes a vendor's error text fit to be shown: one line, no control
-// characters, at most MessageCap characters, without the key, without URLs'
-// credentials and queries and without what the request itself said.
-func scrub(msg, key string, sent []byte) string {
-	if len(key) >= 4 {
-		msg = strings.ReplaceAll(msg, key, "[key]")
-	}
+// characters, at most MessageCap characters, without URLs' credentials and
+// queries and without what the request itself said. The key was taken out
+// before: here the text is cut.
+func scrub(msg string, sent []byte) string {
 	msg = urlSecrets.ReplaceAllString(msg, "$1")
 	// Validation messages of some servers end in a dump of the request.
 	for _, mark := range [...]string{"'input':", `"input":`, "input_value="} {
@@ -160,5 +158,5 @@ func cause(ctx context.Context, err error) string {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return "exchange: " + printable(urlSecrets.ReplaceAllString(err.Error(), "$1"), 200)
+	return "exchange: " + urlSecrets.ReplaceAllString(err.Error(), "$1") // may quote the server; Exchange redacts and cuts it
 }

@@ -59,8 +59,12 @@ func (r *Redactor) Text(text string) string { return r.all.Load().replace(text) 
 func (r *Redactor) Payload(text string) string { return r.long.Load().replace(text) }
 
 // Bytes is Text of bytes.
-func (r *Redactor) Bytes(text []byte) []byte {
-	m := r.all.Load()
+func (r *Redactor) Bytes(text []byte) []byte { return r.all.Load().bytes(text) }
+
+// PayloadBytes is Payload of bytes.
+func (r *Redactor) PayloadBytes(text []byte) []byte { return r.long.Load().bytes(text) }
+
+func (m *matcher) bytes(text []byte) []byte {
 	if m == nil {
 		return text
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"strings"
 )
 
 // Redacted stands where a secret stood.
@@ -24,8 +25,10 @@ type Secret struct {
 	hosts *Hosts
 }
 
-// New keeps value. An empty value is no secret.
+// New keeps value, without the space around it that an editor or a shell leaves.
+// An empty value is no secret.
 func New(value string) Secret {
+	value = strings.TrimSpace(value)
 	if value == "" {
 		return Secret{}
 	}
@@ -53,6 +56,14 @@ func (s Secret) Reveal() string {
 
 // IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s.value == nil }
+
+// Same reports whether both are the same value, however bound.
+func (s Secret) Same(t Secret) bool { return s.Reveal() == t.Reveal() }
+
+// Sendable reports whether a header can carry the secret: printable ASCII alone.
+func (s Secret) Sendable() bool {
+	return !strings.ContainsFunc(s.Reveal(), func(r rune) bool { return r < ' ' || r >= 0x7f })
+}
 
 // Fingerprint tells one secret from another, in memory: 8 bytes of its SHA-256
 // in hex. It is not for logs, where a short value could be guessed from it.

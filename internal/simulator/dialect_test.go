@@ -13,6 +13,7 @@ import (
 	"github.com/batchwright/batchwright/internal/provider/anthropic"
 	"github.com/batchwright/batchwright/internal/provider/gemini"
 	"github.com/batchwright/batchwright/internal/provider/openai"
+	"github.com/batchwright/batchwright/internal/secret"
 	"github.com/batchwright/batchwright/internal/simulator"
 )
 
@@ -55,7 +56,7 @@ var clients = []client{
 func (c client) open(t *testing.T, url, key string) provider.Provider {
 	t.Helper()
 	p, err := c.factory.New(provider.Config{Provider: c.factory.Name, BaseURL: url + c.path, Model: "m", Endpoint: c.endpoint,
-		Key: func() string { return key }, Options: c.options, Client: &http.Client{Transport: provider.NewTransport(8)}})
+		Key: func() secret.Secret { return secret.New(key) }, Options: c.options, Client: &http.Client{Transport: provider.NewTransport(8)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/provider"
+	"github.com/batchwright/batchwright/internal/secret"
 	"github.com/batchwright/batchwright/internal/provider/openai"
 	"github.com/batchwright/batchwright/internal/simulator"
 )
@@ -244,7 +245,7 @@ func TestCertificates(t *testing.T) {
 		t.Cleanup(tr.CloseIdleConnections)
 		tr.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
 		tr.TLSClientConfig.RootCAs.AddCert(ca)
-		p, err := openai.Factory().New(provider.Config{Provider: "openai", BaseURL: srv.URL + "/v1", Model: "m", Key: func() string { return "k" },
+		p, err := openai.Factory().New(provider.Config{Provider: "openai", BaseURL: srv.URL + "/v1", Model: "m", Key: func() secret.Secret { return secret.New("k") },
 			Client: &http.Client{Transport: tr}})
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -181,3 +182,11 @@ func (p *parser) testCases() {
 		}
 	}
 }
+
+// vendorURLs is where the providers call that have an address of their own.
+var vendorURLs = map[string]string{"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com/v1",
+	"gemini": "https://generativelanguage.googleapis.com/v1beta"}
+
+// Address is the URL below which the calls of a spec go, or "" where they leave
+// the process for nowhere.
+func (s *Spec) Address() string { return cmp.Or(s.Task.BaseURL, vendorURLs[s.Task.Provider]) }

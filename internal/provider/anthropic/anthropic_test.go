@@ -8,6 +8,7 @@ import (
 	"github.com/batchwright/batchwright/internal/provider"
 	"github.com/batchwright/batchwright/internal/provider/anthropic"
 	"github.com/batchwright/batchwright/internal/provider/providertest"
+	"github.com/batchwright/batchwright/internal/secret"
 )
 
 const schema = `{"type":"object","properties":{"a":{"type":"string"}}}`
@@ -75,7 +76,7 @@ func TestAddressAndHeaders(t *testing.T) {
 			seen = r
 			return providertest.Reply(529, nil, "")(r)
 		})
-		p, err := anthropic.Factory().New(provider.Config{BaseURL: base, Key: func() string { return "k" }, Client: &http.Client{Transport: via},
+		p, err := anthropic.Factory().New(provider.Config{BaseURL: base, Key: func() secret.Secret { return secret.New("k") }, Client: &http.Client{Transport: via},
 			Headers: map[string]string{"anthropic-beta": "x"}})
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"github.com/batchwright/batchwright/internal/provider"
 	"github.com/batchwright/batchwright/internal/provider/gemini"
 	"github.com/batchwright/batchwright/internal/provider/providertest"
+	"github.com/batchwright/batchwright/internal/secret"
 )
 
 const schema = `{"type":"object","properties":{"a":{"type":"string"}}}`
@@ -67,7 +68,7 @@ func TestKeyHeader(t *testing.T) {
 			seen = r
 			return providertest.Reply(503, nil, "")(r)
 		})
-		p, err := gemini.Factory().New(provider.Config{BaseURL: "http://x.invalid/v1", Key: func() string { return "k" }, Client: &http.Client{Transport: via},
+		p, err := gemini.Factory().New(provider.Config{BaseURL: "http://x.invalid/v1", Key: func() secret.Secret { return secret.New("k") }, Client: &http.Client{Transport: via},
 			Options: providertest.Raws("bearer", bearer)})
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/batchwright/batchwright/internal/provider"
 	"github.com/batchwright/batchwright/internal/provider/httpjson"
 	"github.com/batchwright/batchwright/internal/provider/providertest"
+	"github.com/batchwright/batchwright/internal/secret"
 )
 
 func request() provider.Request {
@@ -75,7 +76,7 @@ func TestMethodKeyAndPointers(t *testing.T) {
 		seen = r
 		return providertest.Reply(200, nil, `[{"a/b":{"~x":"hi"}}]`)(r)
 	})
-	p, err := httpjson.Factory().New(provider.Config{BaseURL: "http://x.invalid/base/", Key: func() string { return "k" }, Client: &http.Client{Transport: via},
+	p, err := httpjson.Factory().New(provider.Config{BaseURL: "http://x.invalid/base/", Key: func() secret.Secret { return secret.New("k") }, Client: &http.Client{Transport: via},
 		Options: providertest.Raws("request", `{}`, "response", `{"text":"/0/a~1b/~0x"}`, "method", `"PUT"`, "key_header", `"X-Key"`, "key_prefix", `""`)})
 	if err != nil {
 		t.Fatal(err)

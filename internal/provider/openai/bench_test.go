@@ -13,6 +13,7 @@ import (
 	"github.com/batchwright/batchwright/internal/provider"
 	"github.com/batchwright/batchwright/internal/provider/openai"
 	"github.com/batchwright/batchwright/internal/provider/providertest"
+	"github.com/batchwright/batchwright/internal/secret"
 )
 
 // A request of 4.4 KB and an answer of 2.7 KB with escapes, as in production.
@@ -24,7 +25,7 @@ func benchCall(b *testing.B) (provider.Provider, provider.Request, string) {
 		`"usage":{"prompt_tokens":1100,"completion_tokens":520,"total_tokens":1620,"prompt_tokens_details":{"cached_tokens":1024,"audio_tokens":0},` +
 		`"completion_tokens_details":{"reasoning_tokens":64,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},` +
 		`"service_tier":"default","system_fingerprint":null}`
-	p, err := openai.Factory().New(provider.Config{Provider: "openai", BaseURL: "http://bench.invalid/v1", Key: func() string { return "sk-0123456789" },
+	p, err := openai.Factory().New(provider.Config{Provider: "openai", BaseURL: "http://bench.invalid/v1", Key: func() secret.Secret { return secret.New("sk-0123456789") },
 		Client: &http.Client{Transport: providertest.Reply(200, map[string]string{"X-Request-Id": "req_1", "X-Ratelimit-Limit-Requests": "60000",
 			"X-Ratelimit-Remaining-Requests": "59999", "X-Ratelimit-Reset-Requests": "1ms", "X-Ratelimit-Limit-Tokens": "150000000",
 			"X-Ratelimit-Remaining-Tokens": "149990000", "X-Ratelimit-Reset-Tokens": "4ms"}, answer)}})
@@ -89,7 +90,7 @@ func BenchmarkLoopback(b *testing.B) {
 	tr := provider.NewTransport(8)
 	defer tr.CloseIdleConnections()
 	client := &http.Client{Transport: tr}
-	p, err := openai.Factory().New(provider.Config{BaseURL: srv.URL, Key: func() string { return "sk-0123456789" }, Client: client})
+	p, err := openai.Factory().New(provider.Config{BaseURL: srv.URL, Key: func() secret.Secret { return secret.New("sk-0123456789") }, Client: client})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/provider"
 	"github.com/batchwright/batchwright/internal/provider/openai"
+	"github.com/batchwright/batchwright/internal/secret"
 )
 
 func open(t *testing.T, f provider.Factory, c provider.Config) provider.Provider {
@@ -44,7 +45,7 @@ func TestChatCall(t *testing.T) {
 			"completion_tokens_details":{"reasoning_tokens":3}}}`)
 	}))
 	t.Cleanup(srv.Close)
-	p := open(t, openai.Factory(), provider.Config{BaseURL: srv.URL + "/v1/", Key: func() string { return "sk-test\n" }})
+	p := open(t, openai.Factory(), provider.Config{BaseURL: srv.URL + "/v1/", Key: func() secret.Secret { return secret.New("sk-test\n") }})
 	c, err := p.Encode(ask("say <hi>"))
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func TestAzure(t *testing.T) {
 		io.WriteString(w, `{"error":{"code":"429","message":"Requests have exceeded token rate limit. Please retry after 7 seconds."}}`)
 	}))
 	t.Cleanup(srv.Close)
-	p := open(t, openai.CompatibleFactory(), provider.Config{BaseURL: srv.URL + "/openai/deployments/d", Key: func() string { return "k" },
+	p := open(t, openai.CompatibleFactory(), provider.Config{BaseURL: srv.URL + "/openai/deployments/d", Key: func() secret.Secret { return secret.New("k") },
 		Options: map[string]json.RawMessage{"azure": json.RawMessage("true"), "api_version": json.RawMessage(`"2024-10-21"`)}})
 	c, err := p.Encode(ask("x"))
 	if err != nil {

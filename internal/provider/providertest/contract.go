@@ -12,6 +12,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/provider"
+	"github.com/batchwright/batchwright/internal/secret"
 )
 
 // Key is the secret that no test may find anywhere but in the key's header.
@@ -32,7 +33,7 @@ func (s Subject) Open(t testing.TB, url string, via http.RoundTripper) provider.
 	c := s.Config
 	c.Provider, c.BaseURL = s.Factory.Name, url+s.Suffix
 	if c.Key == nil {
-		c.Key = func() string { return Key }
+		c.Key = func() secret.Secret { return secret.New(Key) }
 	}
 	if via == nil {
 		tr := provider.NewTransport(4)
@@ -221,16 +222,18 @@ func (s Subject) key(t *testing.T) {
 	p := s.Open(t, "http://key.invalid", via)
 	r := p.Do(t.Context(), s.call(t, p), "bw-1")
 	wellFormed(t, "key", r)
-	if !strings.Contains(r.Message, "[key]") {
+	if !strings.Contains(r.Message, secret.Redacted) {
 		t.Errorf("message %q", r.Message)
 	}
 	if seen.Get("X-Client-Request-Id") != "bw-1" || seen.Get("Content-Type") != "application/json" {
 		t.Errorf("headers %v", seen)
 	}
+	s.keyEverywhere(t)
+	s.keyBound(t)
 	// The same call, for another holder of a key.
 	for _, k := range []string{"a\nb", "a\x00b", "schlüssel"} {
 		other := s
-		other.Config.Key = func() string { return k }
+		other.Config.Key = func() secret.Secret { return secret.New(k) }
 		calls = 0
 		p := other.Open(t, "http://key.invalid", via)
 		r := p.Do(t.Context(), s.call(t, p), "bw-1")
@@ -239,7 +242,7 @@ func (s Subject) key(t *testing.T) {
 		}
 	}
 	other := s
-	other.Config.Key = func() string { return " \n" }
+	other.Config.Key = func() secret.Secret { return secret.New(" \n") }
 	calls = 0
 	p = other.Open(t, "http://key.invalid", via)
 	r = p.Do(t.Context(), s.call(t, p), "bad id\n")

@@ -80,6 +80,7 @@ func open(c provider.Config) (provider.Provider, error) {
 		inside.Timeout = c.Client.Timeout
 	}
 	c.Client = inside
+	c.Key = nil // nobody asks for it here, and so it goes nowhere
 	return speak(c, s)
 }
 
