@@ -107,6 +107,10 @@ func (a *App) loadStretch(ctx context.Context, r store.Run, k int64, seg *store.
 // readSegment verifies a segment's checksum and reads it to its end.
 func (a *App) readSegment(ctx context.Context, id batch.RunID, name string, next func(*segment.Reader) error) error {
 	fail := func(err error) error {
+		if kind := batch.KindOf(err); kind == batch.Unavailable || batch.MachineFault(err) {
+			return &batch.Error{Kind: batch.Unavailable, Op: "read segment", Ref: string(id) + "/" + name, Err: err,
+				Hint: "when the disk of the data directory works again, run the same command"}
+		}
 		return &batch.Error{Kind: batch.Internal, Op: "read segment", Ref: string(id) + "/" + name, Hint: "batchwright verify " + string(id), Err: err}
 	}
 	body, err := a.segmentBytes(ctx, id, name)

@@ -254,12 +254,18 @@ func localError(op, name string, err error) error {
 	case errors.Is(err, fs.ErrExist):
 		e.Kind, e.Msg, e.Err = batch.Conflict, "is already there", nil
 	case errors.Is(err, fs.ErrPermission):
-		e.Kind, e.Msg, e.Err = batch.Credentials, "permission denied", nil
+		e.Kind, e.Msg, e.Err = batch.Config, "permission denied", nil
 		e.Hint = "check the owner and mode of the file and its folders"
 	default:
 		if p, ok := errors.AsType[*fs.PathError](err); ok {
 			e.Err = p.Err // the name stands in Ref
 		}
+		if p, ok := errors.AsType[*os.LinkError](err); ok {
+			e.Err = p.Err // of its two names one is temporary
+		}
+	}
+	if batch.DiskFull(err) {
+		e.Msg, e.Hint = "the disk is full", "free some space on the file system of "+name+"; a run at work then goes on by itself"
 	}
 	return e
 }

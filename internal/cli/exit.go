@@ -131,5 +131,8 @@ func ErrorCode(err error) Code {
 	if errors.Is(err, context.Canceled) {
 		return CodeInterrupted
 	}
+	if batch.MachineFault(err) {
+		return CodeUnavailable
+	}
 	return CodeInternal
 }

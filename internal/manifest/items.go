@@ -85,6 +85,10 @@ func (m *Manifest) load(entries []Entry, items []Item) error {
 		if batch.KindOf(err) == batch.NotFound {
 			return m.changed(&entries[0], "the file is gone")
 		}
+		if batch.MachineFault(err) && batch.KindOf(err) != batch.Unavailable {
+			err = &batch.Error{Kind: batch.Unavailable, Op: "read input", Ref: blob.Redact(src.URI), Err: err,
+				Hint: "when the file can be read again, run the same command"}
+		}
 		return err
 	}
 	again := layout.Again()

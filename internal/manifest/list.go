@@ -54,6 +54,10 @@ func (l *list) read(first batch.Ordinal, n int) ([]Entry, error) {
 }
 
 func (l *list) damaged(o batch.Ordinal, err error) error {
+	if batch.MachineFault(err) {
+		return &batch.Error{Kind: batch.Unavailable, Op: "read manifest", Ref: l.name, Err: err,
+			Hint: "the disk of the data directory fails; when it works again, run the same command"}
+	}
 	return &batch.Error{Kind: batch.Internal, Op: "read manifest", Ref: fmt.Sprintf("%s item %d", l.name, o),
 		Msg: "the manifest is damaged", Err: err, Hint: "restore the data directory, or start a new run with --new"}
 }

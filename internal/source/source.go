@@ -186,7 +186,7 @@ func localError(name string, err error) error {
 		e.Kind, e.Msg, e.Err = batch.NotFound, "no such file or folder", nil
 		e.Hint = "check input.uri; a relative path is relative to the spec's folder"
 	case errors.Is(err, fs.ErrPermission):
-		e.Kind, e.Msg, e.Err = batch.Credentials, "permission denied", nil
+		e.Kind, e.Msg, e.Err = batch.Config, "permission denied", nil
 		e.Hint = "check the owner and mode of the file and its folders"
 	default:
 		if p, ok := errors.AsType[*fs.PathError](err); ok {

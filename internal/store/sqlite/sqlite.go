@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"path/filepath"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -103,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	d.read = newReader(pool)
 	if cfg.ReadOnly {
-		if err := d.read.PingContext(ctx); err != nil {
+		if err := d.ping(ctx); err != nil {
 			return nil, errors.Join(d.fail("open", err), d.Close())
 		}
 		if err := d.checkSchema(ctx); err != nil {
@@ -124,6 +125,29 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// ping opens the file for a reader. A process that died while it made the store
+// leaves a journal that must be undone first, which a reader may not: the file
+// is opened for writing once.
+func (d *DB) ping(ctx context.Context) error {
+	const hotJournal = 776 // SQLITE_READONLY_ROLLBACK
+	look := func(db *sql.DB) error {
+		var n int
+		return db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&n)
+	}
+	err := look(d.read.DB)
+	if s, ok := errors.AsType[*driver.Error](err); !ok || s.Code() != hotJournal {
+		return err
+	}
+	pool, err := Handle(d.cfg.Path, 1, false)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(look(pool), pool.Close()); err != nil {
+		return err
+	}
+	return look(d.read.DB)
 }
 
 // Close closes the pools. A commit under way ends first.
@@ -272,8 +296,12 @@ func Explain(path, op string, err error) error {
 	e := &batch.Error{Kind: batch.Unavailable, Op: "store: " + op, Ref: path, Err: err}
 	if s, ok := errors.AsType[*driver.Error](err); ok {
 		switch s.Code() & 0xff {
+		case 10: // the operation matters to nobody: the disk does
+			e.Op, e.Msg, e.Hint = "store", "the disk fails", "a run at work tries again and goes on by itself; everything is kept meanwhile"
 		case 13:
-			e.Msg, e.Hint = "the disk is full", "free some space; the run goes on by itself"
+			e.Op, e.Msg, e.Hint = "store", "the disk is full", "free some space on the file system of "+filepath.Dir(path)+"; a run at work then goes on by itself"
+		case 8:
+			e.Op, e.Msg, e.Hint = "store", "the file system can only be read", "make it writable again; a run at work then goes on by itself"
 		case 11, 26:
 			e.Kind, e.Msg, e.Hint = batch.Config, "the database file is damaged", "batchwright db check"
 		case 14:
