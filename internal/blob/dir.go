@@ -169,11 +169,9 @@ func (d *Dir) sync(sub string) error {
 	return errors.Join(ignoreUnsupported(f.Sync()), f.Close())
 }
 
-// mkdirs makes the folder sub inside of d and flushes the names that it made.
+// mkdirs makes the folder sub inside of d and flushes the names on the way to
+// it. Whoever made them before may have died, or failed, before it had.
 func (d *Dir) mkdirs(sub string) error {
-	if _, err := d.root.Stat(sub); err == nil {
-		return nil
-	}
 	if err := d.root.MkdirAll(sub, 0o755); err != nil {
 		return err
 	}
@@ -196,6 +194,8 @@ func makeAll(name string) error {
 		up := dirOf(p)
 		parents = append(parents, up)
 		if _, err := os.Stat(up); err == nil || up == p {
+			// Its own name, too: who made it may not have flushed it.
+			parents = append(parents, dirOf(up))
 			break
 		}
 		p = up

@@ -45,7 +45,7 @@ func Open(root string, create bool) (*Dir, error) {
 		return nil, bad(root, err)
 	}
 	if create {
-		if err := os.MkdirAll(abs, 0o700); err != nil {
+		if err := makeAll(abs); err != nil {
 			return nil, bad(abs, err)
 		}
 		failpoint.Hit("datadir.made")
@@ -69,7 +69,42 @@ func Open(root string, create bool) (*Dir, error) {
 	return &Dir{root: abs}, nil
 }
 
+// makeAll makes the folder, and the names that it made survive a power cut.
+func makeAll(abs string) error {
+	var made []string
+	for p := abs; ; p = filepath.Dir(p) {
+		if _, err := os.Stat(p); err == nil || p == filepath.Dir(p) {
+			break
+		}
+		made = append(made, p)
+	}
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return err
+	}
+	for _, p := range made {
+		d, err := os.Open(filepath.Dir(p))
+		if err != nil {
+			return err
+		}
+		err = d.Sync()
+		if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+			err = nil // a file system that cannot flush a folder
+		}
+		if err := errors.Join(err, d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func bad(ref string, err error) error {
+	switch {
+	case batch.DiskFull(err):
+		return &batch.Error{Kind: batch.Unavailable, Op: "open data directory", Ref: ref, Msg: "the disk is full", Err: err,
+			Hint: "free some space on its file system, or use another with --data-dir"}
+	case batch.MachineFault(err):
+		return &batch.Error{Kind: batch.Unavailable, Op: "open data directory", Ref: ref, Err: err}
+	}
 	return &batch.Error{Kind: batch.Config, Op: "open data directory", Ref: ref, Err: err}
 }
 

@@ -25,7 +25,7 @@ type Folder struct{ root *os.Root }
 // OpenFolder makes the folder if needed and removes what a killed writer left
 // half-written in it. The caller closes it.
 func OpenFolder(path string) (*Folder, error) {
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := makeFolder(path); err != nil {
 		return nil, folderError(path, err)
 	}
 	root, err := os.OpenRoot(path)
@@ -40,7 +40,38 @@ func OpenFolder(path string) (*Folder, error) {
 	return f, nil
 }
 
+// makeFolder makes a folder, and the names that it made survive a power cut.
+func makeFolder(path string) error {
+	var made []string
+	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
+		if _, err := os.Stat(p); err == nil || p == filepath.Dir(p) {
+			break
+		}
+		made = append(made, p)
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	for _, p := range made {
+		root, err := os.OpenRoot(filepath.Dir(p))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(syncDir(root), root.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func folderError(path string, err error) error {
+	switch {
+	case batch.DiskFull(err):
+		return &batch.Error{Kind: batch.Unavailable, Op: "open output folder", Ref: path, Msg: "the disk is full", Err: err,
+			Hint: "free some space on its file system"}
+	case batch.MachineFault(err):
+		return &batch.Error{Kind: batch.Unavailable, Op: "open output folder", Ref: path, Err: err}
+	}
 	return &batch.Error{Kind: batch.Config, Op: "open output folder", Ref: path, Msg: "cannot be used",
 		Hint: "set output.uri to a folder you may write to", Err: err}
 }
@@ -76,7 +107,7 @@ func (f *Folder) Create(ctx context.Context, name string) (File, error) {
 	temp := tempPrefix + name + "-" + rand.Text() + ".tmp"
 	file, err := f.root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return nil, err
+		return nil, unnamed(err)
 	}
 	failpoint.Hit("output.created")
 	return &folderFile{root: f.root, file: file, temp: temp, name: name}, nil
@@ -90,14 +121,25 @@ func (f *Folder) Remove(ctx context.Context, name string) error {
 	if err := plain(name); err != nil {
 		return err
 	}
-	if err := f.root.Remove(name); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	// A name that is gone may be so in memory alone, if who removed it could
+	// not flush that.
+	if err := f.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	failpoint.Hit("output.removed")
 	return syncDir(f.root)
+}
+
+// unnamed drops the name of a temporary file from an error: it says nothing to
+// anybody, and each try has another.
+func unnamed(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	if p, ok := errors.AsType[*os.LinkError](err); ok {
+		return p.Err
+	}
+	return err
 }
 
 func plain(name string) error {
@@ -114,7 +156,10 @@ type folderFile struct {
 	done       bool
 }
 
-func (f *folderFile) Write(p []byte) (int, error) { return f.file.Write(p) }
+func (f *folderFile) Write(p []byte) (int, error) {
+	n, err := f.file.Write(p)
+	return n, unnamed(err)
+}
 
 func (f *folderFile) ReadBack(read func(io.ReaderAt, int64) error) error {
 	return readBack(f.file, read)

@@ -170,6 +170,10 @@ func failed(o Options, op string, err error) error {
 	if _, ok := err.(*batch.Error); ok { //nolint:errorlint // only the outermost error counts: its hint is the one to show
 		return err
 	}
+	if batch.DiskFull(err) {
+		return &batch.Error{Kind: batch.Unavailable, Op: op, Ref: string(o.Run), Msg: "outputs were not delivered, the disk is full",
+			Hint: fmt.Sprintf("free some space on the file system of the output folder; if the run has stopped by then: batchwright resume %s", o.Run), Err: err}
+	}
 	return &batch.Error{Kind: batch.Unavailable, Op: op, Ref: string(o.Run), Msg: "outputs were not delivered",
 		Hint: fmt.Sprintf("check that the output folder is writable and has room, then: batchwright resume %s", o.Run), Err: err}
 }
