@@ -115,7 +115,7 @@ func logger(o Options, level slog.Level) *slog.Logger {
 	if w == nil {
 		w = io.Discard
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.New(newOnce(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}), level))
 }
 
 func (s *Session) open(ctx context.Context, o Options) error {
@@ -131,6 +131,11 @@ func (s *Session) open(ctx context.Context, o Options) error {
 	var bells sqlite.Bells
 	var river *dispatch.River
 	var pool *sql.DB
+	if o.Mode != Read {
+		if err := sqlite.Settle(s.Dir.DB()); err != nil {
+			return err
+		}
+	}
 	if o.Mode == Work {
 		db, err := sqlite.Handle(s.Dir.DB(), 1, false)
 		if err != nil {
@@ -182,7 +187,7 @@ func (s *Session) open(ctx context.Context, o Options) error {
 	failpoint.Hit("takeover.after")
 	s.onClose(func(context.Context) error { w.Stop(); return nil })
 	if err := river.Start(ctx); err != nil {
-		return err
+		return sqlite.Explain(s.Dir.DB(), "open", err)
 	}
 	s.onClose(func(ctx context.Context) error {
 		w.Drain(ctx)
