@@ -246,7 +246,7 @@ func (a *App) launch(ctx context.Context, r store.Run, sp *spec.Spec) error {
 // create freezes the input and starts a new run.
 func (a *App) create(ctx context.Context, q StartRequest) (Started, error) {
 	sp := q.Spec
-	if _, err := a.secret(sp); err != nil {
+	if _, err := a.key(sp); err != nil {
 		return Started{}, err // before anything is built: a missing key costs nothing
 	}
 	id := a.cfg.NewID()
