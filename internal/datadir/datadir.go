@@ -5,6 +5,7 @@
 //	lock                  held by the process that works; its content says who
 //	sock                  that process's API
 //	prices.yaml           the user's own prices, if any
+//	config.yaml           what the user of this machine allows: keys, budgets
 //	runs/<run>/manifest/  the frozen items
 //	runs/<run>/segments/  sealed outcomes and attempts
 //	runs/<run>/output/    outputs, where the spec names no place
