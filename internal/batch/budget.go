@@ -103,7 +103,7 @@ func dayBegins(day time.Time, zone *time.Location) time.Time {
 		if midnight.Before(t) {
 			midnight = t // the clock jumped over it
 		}
-		if end.IsZero() || midnight.Before(end) {
+		if end.IsZero() || midnight.Before(end) || !end.After(t) { // the last: bounds of no use, far in the future
 			return midnight.In(zone)
 		}
 		t = end.In(zone)

@@ -190,6 +190,24 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
+// TestAnOlderSchemaIsNotRead: a reader cannot migrate, and must say so instead
+// of failing at the first column that is not there.
+func TestAnOlderSchemaIsNotRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(fast(t), "batchwright.db")
+	d := opened(t, Config{Path: path})
+	if _, err := d.write.Exec("DELETE FROM goose_db_version WHERE version_id=?", SchemaVersion); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(context.Background(), Config{Path: path, ReadOnly: true})
+	if batch.KindOf(err) != batch.Config || batch.HintOf(err) == "" {
+		t.Fatalf("an older store was opened: %v", err)
+	}
+}
+
 func TestSchemaVersionIsTheNewestMigration(t *testing.T) {
 	t.Parallel()
 	d := opened(t, Config{Path: filepath.Join(fast(t), "batchwright.db")})

@@ -253,6 +253,21 @@ func (d *DB) checkSchema(ctx context.Context) error {
 		return &batch.Error{Kind: batch.NotFound, Op: "open store", Ref: d.cfg.Path, Msg: "there is no store here yet",
 			Hint: "batchwright run job.yaml"}
 	}
+	return d.older(ctx)
+}
+
+// older refuses to read a store of an earlier schema, which only a process that
+// works may migrate: one of an earlier binary, or whose migration was cut off.
+func (d *DB) older(ctx context.Context) error {
+	var have int64
+	if err := d.read.QueryRowContext(ctx, "SELECT coalesce(max(version_id),0) FROM goose_db_version WHERE is_applied").Scan(&have); err != nil {
+		return d.fail("open", err)
+	}
+	if have < SchemaVersion {
+		return &batch.Error{Kind: batch.Config, Op: "open store", Ref: d.cfg.Path,
+			Msg:  fmt.Sprintf("the store has schema %d, this binary reads %d", have, SchemaVersion),
+			Hint: "the next batchwright run or resume brings it up to date"}
+	}
 	return nil
 }
 

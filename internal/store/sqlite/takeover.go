@@ -85,8 +85,17 @@ func (d *DB) takeOver(ctx context.Context, tx txn, s store.Shard) error {
 	if err := writeShard(ctx, tx, s, 0, 0); err != nil {
 		return err
 	}
-	if err := d.finishIfIdle(ctx, tx, r); err != nil || draw == 0 {
+	if err := d.finishIfIdle(ctx, tx, r); err != nil {
 		return err
+	}
+	if frees(settled) && r.State == batch.RunRunning && r.Target == "" {
+		// The shard itself may need more than came back, and park.
+		if err := d.unpark(ctx, tx, r, s.Ref.Shard); err != nil {
+			return err
+		}
+	}
+	if draw == 0 {
+		return nil
 	}
 	return d.wake(ctx, tx, r.ID, frees(settled))
 }

@@ -282,6 +282,9 @@ func (m *model) die(*rapid.T) {
 		p.epoch++
 		p.now, p.state = nil, batch.ShardOpen
 		m.dead = append(m.dead, h)
+		if freed := s.Release.Minus(s.Spent).Minus(s.AtRisk); m.target == "" && (freed.Tokens > 0 || freed.Pico > 0) {
+			m.unpark(p)
+		}
 	}
 	taken, err := m.k.st.Reap(m.k.ctx, "reaper", second, nil)
 	m.k.ok(err)

@@ -57,6 +57,7 @@ func Run(t *testing.T, open Open) {
 		{"the last shard of a stretch rings to seal", sealBells},
 		{"the last shard of a run rings to finish", finishBells},
 		{"a dead worker is taken over", takenOver},
+		{"a take-over frees money for what is parked", takeOverUnparks},
 		{"a living worker is not taken over", living},
 		{"a lost bell is rung again", audits},
 		{"the truth is taken once", lateOnce},
@@ -103,6 +104,12 @@ func (c *clock) pass(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.t = c.t.Add(d)
+}
+
+func (c *clock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = t
 }
 
 func (c *clock) micros() int64 { return c.now().UnixMicro() }

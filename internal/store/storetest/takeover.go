@@ -82,6 +82,46 @@ func takenOver(k *kit) {
 	k.hears(batch.BellFinish, 0)
 }
 
+// What a dead holder had not put on the wire comes back. Its own next item may
+// be too dear for that while another shard's is not: a run that stopped then
+// would leave work undone that its budget pays for.
+func takeOverUnparks(k *kit) {
+	id := k.start(fresh("r_a", 6, 3, 2, money.Limit{Tokens: 120, Pico: -1, Retries: -1}))
+	tokens := func(ns ...int64) (as []money.Amount) {
+		for _, n := range ns {
+			as = append(as, money.Amount{Tokens: n})
+		}
+		return as
+	}
+	claim := func(no batch.ShardNo, costs []money.Amount) (store.Shard, store.ClaimStatus) {
+		k.t.Helper()
+		s, status, _, err := k.st.Claim(k.ctx, store.Claim{Ref: k.shard(id, no).Ref, Worker: "dead", Costs: costs})
+		k.ok(err)
+		return s, status
+	}
+	dear, cheap := tokens(10, 60, 30), tokens(25, 25, 25)
+	row, status := claim(0, dear)
+	same(k, "the dear shard", status, store.Claimed)
+	l := &lease{k: k, Shard: row}
+	_, status = claim(1, cheap)
+	same(k, "the cheap shard", status, store.Parked)
+	k.ok(l.Book.Start(0, dear[0]))
+	k.ok(l.write(l.delta(true, "")))
+	l.Book.Finish(0, batch.End{Worst: dear[0], Charge: dear[0], State: batch.ItemOK})
+	k.ok(l.write(l.delta(false, outcomes(0, 0))))
+	k.ok(l.Book.Start(1, dear[1]))
+	k.ok(l.write(l.delta(true, "")))
+	k.rung()
+	same(k, "taken over", k.reap("alive"), 1)
+	same(k, "the cheap shard after the take-over", k.shard(id, 1).State, batch.ShardOpen)
+	k.hears(batch.BellWork, 1)
+	_, status = claim(0, dear)
+	same(k, "the dear shard", status, store.Parked)
+	same(k, "where the run will end", k.run(id).Target, "")
+	_, status = claim(1, cheap)
+	same(k, "the cheap shard", status, store.Claimed)
+}
+
 func living(k *kit) {
 	id := k.start(fresh("r_a", 4, 2, 2, money.NoLimit))
 	beat := func(worker string, stale int64) int {
