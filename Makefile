@@ -15,7 +15,7 @@ RACE     := ./internal/batch/... ./internal/money/... ./internal/store/... ./int
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race check lint fmt tidy docs fuzz bench model torture demo-llm cross clean
+.PHONY: help build test race check lint fmt tidy docs fuzz bench model torture torture-disk demo-llm cross clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ model: ## the models of the protocol, and each bug planted in them; DEEP=1 large
 
 torture: build ## the long crash runs against the real binary
 	$(GO) run -tags $(TAGS) ./torture -bin bin/batchwright
+
+torture-disk: ## every fault of disk and kernel: system calls that fail or kill, full disks; needs strace, and root or a user namespace
+	CGO_ENABLED=0 $(GO) test -tags $(TAGS) ./torture -run '^TestDisk' -count=1 -timeout 80m -v -torture.disk
 
 demo-llm: ## two jobs against a real small language model on this machine
 	scripts/demo-llm.sh
