@@ -147,7 +147,7 @@ func serve(t *testing.T, s httpapi.API) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- httpapi.Serve(ctx, l, s) }()
+	go func() { ended <- httpapi.Serve(ctx, l, httpapi.New(s)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := errors.Join(<-ended, os.RemoveAll(dir)); err != nil {

@@ -40,10 +40,10 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve answers on l until ctx ends; then it waits a little for answers that
+// Serve answers on l with h until ctx ends; then it waits a little for answers that
 // are being written. It closes l.
-func Serve(ctx context.Context, l net.Listener, api API) error {
-	s := &http.Server{Handler: New(api), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	select {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/cli"
 	"github.com/batchwright/batchwright/internal/prices"
+	"github.com/batchwright/batchwright/internal/secret"
 	"github.com/batchwright/batchwright/internal/simulator"
 	"github.com/batchwright/batchwright/internal/store/sqlite"
 	"github.com/batchwright/batchwright/internal/version"
@@ -27,16 +30,28 @@ import (
 
 // Main is the program: it gives the command line the outside world, and
 // returns the exit code.
-func Main() int {
+func Main() (code int) {
+	noCore()
+	red := new(secret.Redactor)
+	learn(red, os.Environ())
+	stdout, stderr := red.PayloadWriter(os.Stdout), red.Writer(os.Stderr)
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(stderr, "error: a fault of batchwright itself: %v\n\n%s", r, debug.Stack())
+			code = int(cli.CodeInternal)
+		}
+		// A write that fails has no other place to be told.
+		_ = errors.Join(stdout.Flush(), stderr.Flush())
+	}()
 	// The HTTP client of the standard library prints what a server sends beyond
 	// its answer, which can be a piece of one: that must reach nobody's log.
 	log.SetOutput(io.Discard)
 	return cli.Main(context.Background(), cli.System{
-		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: stdout, Stderr: stderr,
 		StdinTTY: columns(os.Stdin) > 0, StdoutTTY: columns(os.Stdout) > 0, StderrTTY: columns(os.Stderr) > 0,
 		Width:  func() int { return columns(os.Stderr) },
 		Getenv: os.Getenv, Environ: os.Environ, ReadFile: os.ReadFile, Executable: os.Executable, Now: time.Now,
-		Signals: signals, Open: openForCLI, Simulate: simulate, Version: versions(),
+		Signals: signals, Open: opener(red), Simulate: simulate, Version: versions(),
 	})
 }
 
@@ -65,10 +80,14 @@ func versions() cli.Version {
 	return v
 }
 
-func openForCLI(ctx context.Context, o cli.OpenOptions) (*cli.Session, error) {
+func opener(red *secret.Redactor) func(context.Context, cli.OpenOptions) (*cli.Session, error) {
+	return func(ctx context.Context, o cli.OpenOptions) (*cli.Session, error) { return openForCLI(ctx, o, red) }
+}
+
+func openForCLI(ctx context.Context, o cli.OpenOptions, red *secret.Redactor) (*cli.Session, error) {
 	mode := map[cli.Mode]Mode{cli.ModeRead: Read, cli.ModeWrite: Write, cli.ModeWork: Work}[o.Mode]
 	s, err := Open(ctx, Options{DataDir: o.DataDir, Mode: mode, Command: o.Command, Version: version.Current().Version,
-		Stdin: os.Stdin, Stderr: o.Log, Verbose: o.Verbose})
+		Stdin: os.Stdin, Stderr: o.Log, Verbose: o.Verbose, Secrets: red})
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ func (s *Session) serve(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
-	go func() { ended <- httpapi.Serve(ctx, l, s.App) }()
+	go func() { ended <- httpapi.Serve(ctx, l, discreet{httpapi.New(s.App), s.secrets}) }()
 	s.onClose(func(context.Context) error {
 		cancel()
 		return <-ended

@@ -31,6 +31,7 @@ import (
 	"github.com/batchwright/batchwright/internal/prices"
 	"github.com/batchwright/batchwright/internal/provider"
 	provall "github.com/batchwright/batchwright/internal/provider/all"
+	"github.com/batchwright/batchwright/internal/secret"
 	"github.com/batchwright/batchwright/internal/segment"
 	"github.com/batchwright/batchwright/internal/store/sqlite"
 	"github.com/batchwright/batchwright/internal/worker"
@@ -55,6 +56,9 @@ type Options struct {
 	Stdin   io.Reader
 	Stderr  io.Writer
 	Verbose bool
+	// Secrets learns every key that is read, and takes them out of log lines and
+	// of what the socket answers; nil: the session has one of its own.
+	Secrets *secret.Redactor
 }
 
 // Session is an opened data directory with everything that was asked for.
@@ -63,6 +67,7 @@ type Session struct {
 	Dir *datadir.Dir
 
 	store   *sqlite.DB
+	secrets *secret.Redactor
 	closers []func(context.Context) error
 }
 
@@ -87,7 +92,10 @@ func Open(ctx context.Context, o Options) (_ *Session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{Dir: dir}
+	if o.Secrets == nil {
+		o.Secrets = new(secret.Redactor)
+	}
+	s := &Session{Dir: dir, secrets: o.Secrets}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
@@ -115,11 +123,18 @@ func logger(o Options, level slog.Level) *slog.Logger {
 	if w == nil {
 		w = io.Discard
 	}
+	if o.Secrets != nil {
+		w = o.Secrets.Writer(w)
+	}
 	return slog.New(newOnce(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}), level))
 }
 
 func (s *Session) open(ctx context.Context, o Options) error {
 	codec, err := segment.NewCodec()
+	if err != nil {
+		return err
+	}
+	keys, err := keyring(s.Dir)
 	if err != nil {
 		return err
 	}
@@ -169,7 +184,7 @@ func (s *Session) open(ctx context.Context, o Options) error {
 	s.onClose(func(context.Context) error { return cold.Close() })
 	s.App = app.New(app.Config{Dir: s.Dir, Store: st, Cold: cold, Blobs: bloball.Registry(), Codec: codec, Providers: provall.Registry(),
 		Gates: &pacing.Gates{}, Prices: table, Client: clients(), Now: time.Now, Rand: mrand.Float64, NewID: newRunID,
-		Getenv: os.Getenv, ReadFile: os.ReadFile, Stdin: o.Stdin, Log: logger(o, slog.LevelError), Version: o.Version})
+		Getenv: os.Getenv, ReadFile: os.ReadFile, Keys: keys, Secrets: s.secrets, Stdin: o.Stdin, Log: logger(o, slog.LevelError), Version: o.Version})
 	s.onClose(func(context.Context) error { return s.App.Close() })
 	if o.Mode != Work {
 		return nil
@@ -201,6 +216,16 @@ func (s *Session) open(ctx context.Context, o Options) error {
 
 func newRiver(ctx context.Context, db *sql.DB, o Options, hear dispatch.Hear) (*dispatch.River, error) {
 	return dispatch.NewRiver(ctx, db, logger(o, slog.LevelError+4), hear)
+}
+
+// keyring is what is known of keys by their names, and what the user adds.
+func keyring(dir *datadir.Dir) (app.Keyring, error) {
+	c, err := dir.Config()
+	if err != nil {
+		return app.Keyring{}, err
+	}
+	b, err := c.Keys()
+	return app.Keyring{Bindings: b, File: c.File}, err
 }
 
 func loadPrices(dir *datadir.Dir) (*prices.Table, error) {
