@@ -80,8 +80,8 @@ func faults(rng *rand.Rand, n int) []fault {
 	return all
 }
 
-// tally is what a series of faults came to.
-type tally struct {
+// strikes is what a series of faults came to.
+type strikes struct {
 	mu           sync.Mutex
 	tried, fired int
 	ended, died  int // with an exit code of its own; by the signal
@@ -92,13 +92,13 @@ type tally struct {
 	bad          []string
 }
 
-func (y *tally) note(f func()) {
+func (y *strikes) note(f func()) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	f()
 }
 
-func (y *tally) String() string {
+func (y *strikes) String() string {
 	return fmt.Sprintf("%d faults tried, %d fired: %d finished all the same (%d of them when the faults stopped), %d ended with a clear error, %d were killed; %d results seen before; %d bad",
 		y.tried, y.fired, y.finished, y.alone, y.ended, y.died, y.acknowledged, len(y.bad))
 }
@@ -346,7 +346,7 @@ func (w *world) heal(before map[string]bool) error {
 }
 
 // injected lets one fault strike and judges all that comes of it.
-func (w *world) injected(tracer string, f fault, y *tally) error {
+func (w *world) injected(tracer string, f fault, y *strikes) error {
 	if err := w.fresh(); err != nil {
 		return err
 	}
@@ -470,7 +470,7 @@ func TestDiskFaults(t *testing.T) {
 	if *onlyFault != "" {
 		list = slicesOf(*onlyFault)
 	}
-	y := &tally{kinds: map[string]int{}}
+	y := &strikes{kinds: map[string]int{}}
 	queue := make(chan fault)
 	var lanes sync.WaitGroup
 	for range 2 {
