@@ -15,7 +15,7 @@ RACE     := ./internal/batch/... ./internal/money/... ./internal/store/... ./int
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race check lint fmt tidy docs fuzz bench model torture torture-disk demo-llm cross clean
+.PHONY: help build test browser race check lint fmt tidy docs fuzz bench model torture torture-disk demo-llm cross clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ build: ## the binary, bin/batchwright
 
 test: ## all tests
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) ./...
+
+browser: ## a run full of hostile text, its report opened in headless Chromium
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m -tags '$(TAGS) browser' -run InABrowser -v ./internal/cli
 
 race: ## the tests of the core under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(RACE)
