@@ -96,7 +96,7 @@ func saysFull(text string) (n int) {
 }
 
 // crowded lets the disk be full after room bytes and judges what comes of it.
-func (w *world) crowded(d disk, room int64, y *fullness) error {
+func (w ward) crowded(d disk, room int64, y *fullness) error {
 	if err := w.post("/__reset"); err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (w *world) crowded(d disk, room int64, y *fullness) error {
 	return nil
 }
 
-func (w *world) judgeCrowded(s *struck, waits bool, before map[string]bool, y *fullness) error {
+func (w ward) judgeCrowded(s *struck, waits bool, before map[string]bool, y *fullness) error {
 	n := saysFull(s.err.String())
 	y.lines = max(y.lines, n)
 	switch {
@@ -184,7 +184,7 @@ func (w *world) judgeCrowded(s *struck, waits bool, before map[string]bool, y *f
 		return err
 	}
 	if s.rc == 0 {
-		return w.whole()
+		return w.complete()
 	}
 	if waits {
 		return errors.New("the space was freed, and it ended")
@@ -193,7 +193,7 @@ func (w *world) judgeCrowded(s *struck, waits bool, before map[string]bool, y *f
 }
 
 // place puts the data directory or the output folder on the disk.
-func (w *world) place(d disk) error {
+func (w ward) place(d disk) error {
 	on := filepath.Base(d.path)
 	for _, dir := range []string{"data-storm", "out-storm"} {
 		if !strings.Contains(on, strings.TrimSuffix(dir, "-storm")) {

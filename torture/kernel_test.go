@@ -173,9 +173,12 @@ func (s *struck) ended(within time.Duration) bool {
 	}
 }
 
+// ward is a world in which a disk and a kernel can be ill.
+type ward struct{ *world }
+
 // strike runs the storm's spec under a fault. The tracer is a process of its
 // own (-D), so that it can leave and the faults stop.
-func (w *world) strike(tracer string, f fault, name string) (*struck, error) {
+func (w ward) strike(tracer string, f fault, name string) (*struck, error) {
 	plain := w.storm()
 	s := &struck{log: filepath.Join(w.dir, name+".strace")}
 	s.cmd = exec.Command(tracer, append([]string{"-D", "-I", "2", "-f", "-q", "-y", "-o", s.log, "-e", "trace=" + f.calls, "-e", "signal=none",
@@ -238,12 +241,12 @@ func (s *struck) fired() (n int, where string) {
 
 // storm is the command that works the run to its end, whoever began it: the
 // key makes it one run for ever.
-func (w *world) storm() *exec.Cmd {
+func (w ward) storm() *exec.Cmd {
 	return w.command("storm", "run", "storm.yaml", "--progress", "none", "--allow-partial", "--run-key", "storm")
 }
 
 // seen is what anybody can see of the run's results now, by line.
-func (w *world) seen() map[string]bool {
+func (w ward) seen() map[string]bool {
 	out, err := w.command("storm", "results").Output()
 	if err != nil {
 		return nil // no run yet
@@ -272,7 +275,7 @@ func keeps(before, now map[string]bool) error {
 }
 
 // fresh begins a new storm: nothing is there and nothing was paid.
-func (w *world) fresh() error {
+func (w ward) fresh() error {
 	for _, name := range []string{"data-storm", "out-storm"} {
 		if err := os.RemoveAll(filepath.Join(w.dir, name)); err != nil {
 			return err
@@ -302,8 +305,8 @@ func clearly(rc int, text string) error {
 	return nil
 }
 
-// whole judges a run that says it is done.
-func (w *world) whole() error {
+// complete judges a run that says it is done.
+func (w ward) complete() error {
 	if _, err := os.Stat(filepath.Join(w.dir, "out-storm", "_SUCCESS")); err != nil {
 		return fmt.Errorf("exit 0, and the outputs are not there: %w", err)
 	}
@@ -328,7 +331,7 @@ func (w *world) whole() error {
 }
 
 // heal brings the run to its end without a fault, and judges it.
-func (w *world) heal(before map[string]bool) error {
+func (w ward) heal(before map[string]bool) error {
 	if err := w.verify("storm"); err != nil {
 		return fmt.Errorf("before it went on: %w", err)
 	}
@@ -342,11 +345,11 @@ func (w *world) heal(before map[string]bool) error {
 	if err := keeps(now, w.seen()); err != nil {
 		return fmt.Errorf("after it went on: %w", err)
 	}
-	return w.whole()
+	return w.complete()
 }
 
 // injected lets one fault strike and judges all that comes of it.
-func (w *world) injected(tracer string, f fault, y *strikes) error {
+func (w ward) injected(tracer string, f fault, y *strikes) error {
 	if err := w.fresh(); err != nil {
 		return err
 	}
@@ -404,12 +407,12 @@ func (w *world) injected(tracer string, f fault, y *strikes) error {
 }
 
 // outcome judges how a struck process ended, and what it left.
-func (w *world) outcome(f fault, s *struck, before map[string]bool) error {
+func (w ward) outcome(f fault, s *struck, before map[string]bool) error {
 	if s.rc == 0 {
 		if err := keeps(before, w.seen()); err != nil {
 			return err
 		}
-		return w.whole()
+		return w.complete()
 	}
 	text, _ := os.ReadFile(s.log)
 	// Go's runtime dies of a write to its own doorbell that fails.
@@ -433,10 +436,10 @@ func short(text string) string {
 }
 
 // calmWorld is a world whose undisturbed run is done.
-func calmWorld(t *testing.T, rows int, latency time.Duration) *world {
+func calmWorld(t *testing.T, rows int, latency time.Duration) ward {
 	t.Helper()
-	w := &world{c: config{bin: bin, rows: rows, concurrency: 8, latency: latency, budget: 4_000_000, out: t.Output()},
-		rng: rand.New(rand.NewPCG(1, 1)), dir: t.TempDir()}
+	w := ward{&world{c: config{bin: bin, rows: rows, concurrency: 8, latency: latency, budget: 4_000_000, out: t.Output()},
+		rng: rand.New(rand.NewPCG(1, 1)), dir: t.TempDir()}}
 	sim, err := w.simulate()
 	if err != nil {
 		t.Fatal(err)
