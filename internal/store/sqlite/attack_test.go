@@ -29,10 +29,23 @@ func wiped(d **DB) func(testing.TB) {
 	}
 }
 
-// TestBudgetsUnderAttack draws 2,000 schedules; more with -rapid.checks=N, N for
-// each of the twenty.
+// TestBudgetsUnderAttack draws 2,000 schedules; with -rapid.checks=N it draws
+// N twenty times.
 func TestBudgetsUnderAttack(t *testing.T) {
 	t.Parallel()
+	for _, half := range []string{"one", "two"} {
+		t.Run(half, func(t *testing.T) {
+			t.Parallel()
+			var d *DB
+			storetest.Attack(t, 10, besieged(&d), wiped(&d))
+		})
+	}
+}
+
+// TestBudgetsUnderConcurrentAttack is the same with goroutines that do not wait
+// for each other.
+func TestBudgetsUnderConcurrentAttack(t *testing.T) {
+	t.Parallel()
 	var d *DB
-	storetest.Attack(t, 20, besieged(&d), wiped(&d))
+	storetest.Melee(t, besieged(&d))
 }

@@ -51,6 +51,7 @@ type siege struct {
 	runs    []*camp
 	rows    map[string]*purse
 	people  int
+	touched *camp // by the last action; nil when it was every run
 }
 
 // camp is one run.
@@ -121,6 +122,7 @@ func (s *siege) run(t *rapid.T) {
 		"go on":     s.goOn,
 	})
 	s.comeToEnd()
+	s.touched = nil
 	s.check()
 }
 
@@ -169,7 +171,10 @@ func (s *siege) each(keys []string, f func(*purse)) {
 	}
 }
 
-func (s *siege) anyRun(t *rapid.T) *camp { return rapid.SampledFrom(s.runs).Draw(t, "run") }
+func (s *siege) anyRun(t *rapid.T) *camp {
+	s.touched = rapid.SampledFrom(s.runs).Draw(t, "run")
+	return s.touched
+}
 
 // anyLease draws one of the leases that are held, or skips.
 func (s *siege) anyLease(t *rapid.T, which func(*raid) bool) (*camp, *raid) {
@@ -189,6 +194,7 @@ func (s *siege) anyLease(t *rapid.T, which func(*raid) bool) (*camp, *raid) {
 		t.SkipNow()
 	}
 	p := live[rapid.IntRange(0, len(live)-1).Draw(t, "lease")]
+	s.touched = p.c
 	return p.c, p.r
 }
 
@@ -320,6 +326,7 @@ func (s *siege) letGo(c *camp, r *raid, stuck money.Dimension) {
 
 // crash loses the leases of every worker at once.
 func (s *siege) crash(*rapid.T) {
+	s.touched = nil
 	want := 0
 	for _, c := range s.runs {
 		for _, no := range slices.Sorted(maps.Keys(c.leases)) {

@@ -28,6 +28,9 @@ func (s *siege) check() {
 		same(k, key+": at risk by runs", l.Risked, l.AtRisk)
 	}
 	for _, c := range s.runs {
+		if s.touched != nil && s.touched != c {
+			continue
+		}
 		var live money.Amount // spent in leases: for a reader no longer reserved
 		for _, r := range c.leases {
 			live = live.Plus(r.Book.Spent)
