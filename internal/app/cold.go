@@ -305,30 +305,38 @@ func (x rows) each(want part, visit func(stretch) error) error {
 	}
 	per := x.run.StretchShards()
 	for k := int64(0); k*per < x.run.Opened; k++ {
-		s, err := x.app.loadStretch(x.ctx, x.run, k, segs[k], want)
+		s, err := x.stretch(k, segs, want)
 		if err != nil {
 			return err
-		}
-		// A stretch that is sealed while a live run is read is in neither the
-		// old pointer nor the chunks: look again.
-		for !x.still && !x.run.State.Ended() {
-			fresh, err := x.app.segments(x.ctx, x.run.ID)
-			if err != nil {
-				return err
-			}
-			if fresh[k] == nil || (segs[k] != nil && segs[k].Name == fresh[k].Name) {
-				break
-			}
-			segs = fresh
-			if s, err = x.app.loadStretch(x.ctx, x.run, k, segs[k], want); err != nil {
-				return err
-			}
 		}
 		if err := visit(s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stretch reads stretch k by the pointers in segs. What is sealed while it is
+// read is in neither the old pointer nor the chunks, or its old file is gone:
+// then it looks again, by the pointer as it is now, and keeps that in segs.
+// guard: LOOK_AGAIN
+func (x rows) stretch(k int64, segs map[int64]*store.Segment, want part) (stretch, error) {
+	for {
+		was := segs[k]
+		s, err := x.app.loadStretch(x.ctx, x.run, k, was, want)
+		if x.still || (err == nil && x.run.State.Ended()) {
+			return s, err
+		}
+		fresh, ferr := x.app.segments(x.ctx, x.run.ID)
+		if ferr != nil {
+			return s, errors.Join(err, ferr)
+		}
+		now := fresh[k]
+		if now == was || (now != nil && was != nil && *now == *was) {
+			return s, err
+		}
+		segs[k] = now
+	}
 }
 
 // Outcomes visits every outcome in manifest order.

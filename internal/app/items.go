@@ -174,7 +174,7 @@ func (a *App) Item(ctx context.Context, ref, id string, payload bool) (ItemDetai
 	if err != nil {
 		return d, err
 	}
-	s, err := a.loadStretch(ctx, r, k, segs[k], both)
+	s, err := rows{app: a, ctx: ctx, run: r}.stretch(k, segs, both)
 	if err != nil {
 		return d, err
 	}
