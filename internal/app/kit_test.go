@@ -70,7 +70,7 @@ func newBench(t *testing.T, knobs string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, dir: t.TempDir(), sim: simulator.New(simulator.Config{Knobs: k, Now: time.Now}), log: &lockedBuffer{}}
+	b := &bench{t: t, dir: t.TempDir(), sim: simulator.New(simulator.Config{Knobs: k, KeepCalls: true, Now: time.Now}), log: &lockedBuffer{}}
 	b.data = filepath.Join(b.dir, "data")
 	s := httptest.NewServer(b.sim)
 	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
@@ -247,10 +247,20 @@ func (b *bench) in(s app.Status, want batch.RunState) {
 	}
 }
 
-// verify is batchwright verify: nothing may be found.
+// bill is every call that the provider was paid for, as it tells them.
+func (b *bench) bill() *bytes.Buffer {
+	b.t.Helper()
+	var text bytes.Buffer
+	if err := b.sim.Calls(&text, time.Time{}); err != nil {
+		b.t.Fatal(err)
+	}
+	return &text
+}
+
+// verify is batchwright verify --bill: nothing may be found.
 func (b *bench) verify(id batch.RunID) {
 	b.t.Helper()
-	v, err := b.app().Verify(b.t.Context(), string(id))
+	v, err := b.app().VerifyAgainst(b.t.Context(), string(id), b.bill())
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/manifest"
 	"github.com/batchwright/batchwright/internal/money"
+	"github.com/batchwright/batchwright/internal/spec"
 	"github.com/batchwright/batchwright/internal/store"
 )
 
@@ -30,6 +32,7 @@ type Verification struct {
 	Items    int64          `json:"items"`
 	Outcomes int64          `json:"outcomes"`
 	Attempts int64          `json:"attempts"`
+	Bill     *BillCheck     `json:"bill,omitempty"` // only when a bill was given
 }
 
 // maxFindings is how many are told of one invariant, so that one that is broken
@@ -52,23 +55,45 @@ type verifier struct {
 	corrected int64 // attempts that may only correct one of these (T4)
 	ok        int64
 	failed    int64
-	replaced  int64 // failed items that wait for their retry
+	replaced  int64        // failed items that wait for their retry
+	risk      money.Amount // of the calls that a lost lease hid and nobody has told the truth of
+
+	spec *spec.Spec       // nil when it cannot be read
+	card *money.PriceCard // nil when the run has no price
+	bill *bill            // nil when none was given
 }
 
 // Verify checks the invariants a run's own records can show: every outcome is
 // there once and unchanged, and is where the shards say (I1, I2), paid calls
 // are accounted for (I3), the ledger sums to the budget's row to the last
 // pico-USD and inside its limit (I4), every outcome names an attempt that made
-// it (I8), segments are whole (I9) and items are what the manifest hashed
-// (I10). It changes nothing. A run that goes on meanwhile cannot be judged:
-// StillRunning.
+// it (I8), segments and delivered files are whole (I9), the frozen spec is the
+// one that was digested (I5) and items are what the manifest hashed (I10). It
+// changes nothing. A run that goes on meanwhile cannot be judged: StillRunning.
 func (a *App) Verify(ctx context.Context, ref string) (Verification, error) {
+	return a.VerifyAgainst(ctx, ref, nil)
+}
+
+// VerifyAgainst is Verify with a witness beside the run's own records: the
+// provider's bill, one JSON line per billed call. It judges I3 and I4 by it: a
+// call that was billed and is in no attempt is named by its request's digest,
+// and the bill may be above neither the ledger nor the budget. Kind Invalid when
+// the bill is none, Unavailable when it does not come whole.
+func (a *App) VerifyAgainst(ctx context.Context, ref string, witness io.Reader) (Verification, error) {
 	r, err := a.find(ctx, ref)
 	if err != nil {
 		return Verification{}, err
 	}
 	x := &verifier{a: a, ctx: ctx, r: r, found: map[string]int{}, v: Verification{RunID: r.ID, State: r.State, Findings: []Finding{}, Items: r.Items}}
-	for _, step := range []func() error{x.rows, x.items, x.results, x.counts, x.ledger} {
+	if err := x.price(); err != nil {
+		x.find("I4", string(r.ID), "the run's price cannot be read: %v", err)
+	}
+	if witness != nil {
+		if err := x.readBill(witness); err != nil {
+			return x.v, err
+		}
+	}
+	for _, step := range []func() error{x.rows, x.frozenSpec, x.items, x.results, x.counts, x.ledger, x.witness, x.delivered} {
 		if err := step(); err != nil {
 			return x.v, err
 		}
@@ -186,6 +211,7 @@ func (x *verifier) results() error {
 			x.find("I2", o.ID, "item %d has a second outcome, of attempt %d of epoch %d", o.Ordinal, o.Attempt, o.Epoch)
 		}
 		made := x.attempts(s)
+		x.hold(s.attempts)
 		for _, o := range s.outcomes {
 			if no := int64(o.Ordinal) / int64(x.r.ShardSize); o.Ordinal <= last || int64(o.Ordinal) >= x.r.Items || no < k*per || no >= (k+1)*per {
 				x.find("I2", o.ID, "outcome %d is out of order or outside of its stretch, %d", o.Ordinal, k)
@@ -250,6 +276,7 @@ func (x *verifier) attempts(s stretch) map[attemptRef]batch.Attempt {
 	for _, at := range s.attempts {
 		if at.N == 0 {
 			lost[attemptRef{at.Ordinal, at.Epoch, 0}] = true
+			x.risk = x.risk.Plus(at.Charged)
 		}
 	}
 	for _, at := range s.attempts {
@@ -271,8 +298,45 @@ func (x *verifier) attempts(s stretch) map[attemptRef]batch.Attempt {
 			x.corrected++
 			delete(lost, one)
 		}
+		if corrects(at) {
+			x.risk = x.risk.Minus(at.Reserved)
+		}
+		x.priced(at)
 	}
 	return made
+}
+
+// priced is the part of I4 that one record shows: what it charged is what its
+// usage costs at the run's price, or the worst case where nobody told.
+func (x *verifier) priced(at batch.Attempt) {
+	truth := at.Reserved
+	switch {
+	case at.Usage.Total() > 0:
+		pico, err := cost(x.card, at.Usage)
+		if err != nil {
+			return // beyond arithmetic: a breach, which stopped the run
+		}
+		truth = money.Amount{Tokens: at.Usage.Total(), Pico: pico}
+	case !at.Estimated:
+		truth = money.Amount{}
+	}
+	if corrects(at) {
+		truth = truth.Minus(at.Reserved)
+	}
+	if at.Charged.Tokens != truth.Tokens || at.Charged.Pico != truth.Pico {
+		x.find("I4", at.ID, "attempt %d of epoch %d charged %d tokens and %s USD; it comes to %d and %s", at.N, at.Epoch,
+			at.Charged.Tokens, at.Charged.Pico, truth.Tokens, truth.Pico)
+	}
+}
+
+// corrects reports that a record is a late answer's (T4): its charge is the
+// truth less the worst case that its take-over had charged.
+func corrects(at batch.Attempt) bool {
+	truth := at.Usage.Total()
+	if truth == 0 && at.Estimated {
+		truth = at.Reserved.Tokens
+	}
+	return at.N > 0 && at.Reserved.Tokens > 0 && at.Charged.Tokens == truth-at.Reserved.Tokens
 }
 
 func (x *verifier) outcome(o batch.Outcome, made map[attemptRef]batch.Attempt) {

@@ -195,7 +195,84 @@ var damagesOfEnded = []damage{
 	{"a byte of the manifest's list", "I10", func(w *wreck) { w.flip(w.manifest("index.bin"), half) }},
 	{"a byte of the manifest's ids", "I10", func(w *wreck) { w.flip(w.manifest("ids.bin"), func(int) int { return 0 }) }},
 	{"a byte of the manifest's head", "I10", func(w *wreck) { w.flip(w.manifest("manifest.json"), half) }},
+	{"a pico-USD is at risk that no lost lease explains", "I4", func(w *wreck) { w.exec("UPDATE budget SET risk_pico=risk_pico+1, spent_pico=spent_pico-1") }},
+	{"a retry is at risk that no lost lease explains", "I4", func(w *wreck) { w.exec("UPDATE budget SET risk_retry=risk_retry+1, spent_retry=spent_retry-1") }},
+	{"another price", "I4", func(w *wreck) {
+		w.exec(`UPDATE run SET price=CAST(replace(CAST(price AS TEXT), '"in":150000', '"in":150001') AS BLOB)`)
+	}},
+	{"no price that can be read", "I4", func(w *wreck) { w.exec("UPDATE run SET price=x'7b'") }},
+	{"another prompt in the frozen spec", "I5", func(w *wreck) {
+		w.exec("UPDATE run SET spec=CAST(replace(CAST(spec AS TEXT), 'Summarise', 'Translate') AS BLOB)")
+	}},
+	{"the spec of another job", "I5", func(w *wreck) { w.exec("UPDATE run SET job='other'") }},
+	{"the frozen spec cannot be read", "I5", func(w *wreck) { w.exec("UPDATE run SET spec=x'7b'") }},
+	{"another digest of the spec", "I5", func(w *wreck) { w.exec("UPDATE run SET spec_digest='0'") }},
+	{"another digest of the work", "I5", func(w *wreck) { w.exec("UPDATE run SET work_digest='0'") }},
+	{"a byte of the results", "I9", func(w *wreck) { w.flip(w.output("results.jsonl"), half) }},
+	{"a byte of the table", "I9", func(w *wreck) { w.flip(w.output("results.csv"), half) }},
+	{"a byte of the columns", "I9", func(w *wreck) { w.flip(w.output("results.parquet"), half) }},
+	{"a byte of the failures", "I9", func(w *wreck) { w.flip(w.output("failed.jsonl"), half) }},
+	{"a byte of the ledger", "I9", func(w *wreck) { w.flip(w.output("ledger.jsonl"), half) }},
+	{"a byte of the report", "I9", func(w *wreck) { w.flip(w.output("report.html"), half) }},
+	{"a byte of the summary", "I9", func(w *wreck) { w.flip(w.output("summary.json"), half) }},
+	{"a byte of the files' list", "I9", func(w *wreck) { w.flip(w.output("_manifest.json"), half) }},
+	{"a byte of the mark", "I9", func(w *wreck) { w.flip(w.output("_SUCCESS"), half) }},
+	{"the format of a document in the files' list", "I9", func(w *wreck) { w.edit(w.output("_manifest.json"), `"format": "html"`, `"format": "htmm"`) }},
+	{"the mark is gone", "I9", func(w *wreck) { w.remove(w.output("_SUCCESS")) }},
+	{"the files' list is gone", "I9", func(w *wreck) { w.remove(w.output("_manifest.json")) }},
+	{"the files' list is of another run", "I9", func(w *wreck) { w.edit(w.output("_manifest.json"), w.run, "r_0000000000000") }},
+	{"the results are gone", "I9", func(w *wreck) { w.remove(w.output("results.jsonl")) }},
+	{"a result was edited and its checksum with it", "I9", func(w *wreck) {
+		old := w.sum("results.jsonl")
+		w.edit(w.output("results.jsonl"), `"id":"i7"`, `"id":"x7"`)
+		w.edit(w.output("_manifest.json"), old, w.sum("results.jsonl"))
+	}},
+	{"the last result was cut off", "I9", func(w *wreck) {
+		text := w.content(w.output("results.jsonl"))
+		w.put(w.output("results.jsonl"), text[:strings.LastIndexByte(strings.TrimSpace(text), '\n')+1])
+	}},
 	{"another manifest", "I10", func(w *wreck) { w.exec("UPDATE run SET manifest_digest='sha256:0'") }},
+}
+
+func (w *wreck) output(name string) string {
+	return filepath.Join(w.dir, "runs", w.run, "output", name)
+}
+
+func (w *wreck) remove(path string) {
+	w.t.Helper()
+	if err := os.Remove(path); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *wreck) content(path string) string {
+	w.t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (w *wreck) put(path, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *wreck) edit(path, old, new string) {
+	w.t.Helper()
+	text := w.content(path)
+	if !strings.Contains(text, old) {
+		w.t.Fatalf("%s has no %s", path, old)
+	}
+	w.put(path, strings.Replace(text, old, new, 1))
+}
+
+func (w *wreck) sum(name string) string {
+	sum := sha256.Sum256([]byte(w.content(w.output(name))))
+	return hex.EncodeToString(sum[:])
 }
 
 func (w *wreck) manifest(name string) string {
@@ -238,6 +315,18 @@ var damagesOfPaused = []damage{
 	}},
 	{"an attempt was charged something else", "I4", func(w *wreck) {
 		w.chunk(func(_ *segment.Group, _ *batch.Outcome, a *batch.Attempt) { a.Charged.Pico++ })
+	}},
+	{"a charge was moved from one attempt to another", "I4", func(w *wreck) {
+		w.chunk(func(g *segment.Group, _ *batch.Outcome, a *batch.Attempt) {
+			a.Charged.Pico--
+			for i := range g.Attempts {
+				if b := &g.Attempts[i]; b != a {
+					b.Charged.Pico++
+					return
+				}
+			}
+			a.Charged.Pico -= 5
+		})
 	}},
 	{"an attempt stands twice", "I3", func(w *wreck) {
 		w.chunk(func(g *segment.Group, _ *batch.Outcome, a *batch.Attempt) { g.Attempts = append(g.Attempts, *a) })
@@ -303,22 +392,45 @@ func TestVerifyNamesEveryDamage(t *testing.T) {
 	})
 }
 
+// copyOf makes a copy of a data directory with the outputs of its run inside,
+// and opens its database.
+func copyOf(t *testing.T, b *bench, id batch.RunID) *wreck {
+	t.Helper()
+	w := &wreck{t: t, dir: filepath.Join(t.TempDir(), "copy"), run: string(id)}
+	if err := os.CopyFS(w.dir, os.DirFS(b.data)); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(w.dir, "runs", w.run, "output")
+	if _, err := os.Stat(filepath.Join(b.dir, "out")); err == nil {
+		if err := os.CopyFS(out, os.DirFS(filepath.Join(b.dir, "out"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if w.db, err = sqlite.Handle(filepath.Join(w.dir, "batchwright.db"), 1, false); err != nil {
+		t.Fatal(err)
+	}
+	w.exec("UPDATE run SET output_uri=?", out)
+	return w
+}
+
+func (w *wreck) close() {
+	w.t.Helper()
+	if err := w.db.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func plant(t *testing.T, b *bench, id batch.RunID, ds []damage) {
 	found(t, b.data, id, "")
+	whole := copyOf(t, b, id)
+	whole.close()
+	found(t, whole.dir, id, "")
 	for _, d := range ds {
 		t.Run(d.name, func(t *testing.T) {
-			w := &wreck{t: t, dir: filepath.Join(t.TempDir(), "copy"), run: string(id)}
-			if err := os.CopyFS(w.dir, os.DirFS(b.data)); err != nil {
-				t.Fatal(err)
-			}
-			var err error
-			if w.db, err = sqlite.Handle(filepath.Join(w.dir, "batchwright.db"), 1, false); err != nil {
-				t.Fatal(err)
-			}
+			w := copyOf(t, b, id)
 			d.do(w)
-			if err := w.db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			w.close()
 			found(t, w.dir, id, d.inv)
 		})
 	}

@@ -57,6 +57,9 @@ func (x *verifier) ledger() error {
 	if sum := b.Spent.Plus(b.AtRisk); sum != x.charged {
 		x.find("I4", ref, "spent and at risk are %+v; the ledger's attempts sum to %+v", sum, x.charged)
 	}
+	if b.AtRisk != x.risk {
+		x.find("I4", ref, "at risk are %+v; the calls that lost leases hid were charged %+v", b.AtRisk, x.risk)
+	}
 	if d := b.Limit.Exceeded(money.Amount{}, b.Committed()); d != money.DimNone && x.r.State != batch.RunFailed {
 		x.find("I4", ref, "spent, reserved and at risk are above the %s budget", d)
 	}

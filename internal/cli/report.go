@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
 
 	"github.com/batchwright/batchwright/internal/app"
 	"github.com/batchwright/batchwright/internal/batch"
@@ -116,16 +121,26 @@ func (c *diffCommand) Run(inv *invocation) error {
 }
 
 type verifyCommand struct {
-	Ref string `arg:"" optional:"" name:"run" help:"Run id; the latest when left out."`
+	Ref  string `arg:"" optional:"" name:"run" help:"Run id; the latest when left out."`
+	Bill string `help:"Hold the run to its provider's own bill, too: the address of batchwright simulate, or the file of its --bill." placeholder:"URL|FILE"`
 }
 
 func (c *verifyCommand) Help() string {
-	return "Compares items, outcomes, segments and money with each other and with what was frozen at the start, and changes nothing. Exit code 1 when something is not as promised."
+	return "Compares items, outcomes, segments, delivered files and money with each other and with what was frozen at the start, and changes nothing. With --bill a witness is heard: a call that was billed and is in no attempt is named, and the bill may be above neither the ledger nor the budget. Exit code 1 when something is not as promised."
 }
 
 func (c *verifyCommand) Run(inv *invocation) error {
 	return inv.reading("verify", func(a *app.App) error {
-		v, err := a.Verify(inv.ctx, c.Ref)
+		var witness io.Reader
+		if c.Bill != "" {
+			r, err := openBill(inv.ctx, c.Bill)
+			if err != nil {
+				return err
+			}
+			defer r.Close() //nolint:errcheck // read only
+			witness = r
+		}
+		v, err := a.VerifyAgainst(inv.ctx, c.Ref, witness)
 		if err != nil {
 			return err
 		}
@@ -139,6 +154,38 @@ func (c *verifyCommand) Run(inv *invocation) error {
 		}
 		return err
 	})
+}
+
+// openBill opens a witness's bill: a file, or what a simulator answers.
+func openBill(ctx context.Context, at string) (io.ReadCloser, error) {
+	fail := func(kind batch.Kind, msg string, err error) (io.ReadCloser, error) {
+		return nil, &batch.Error{Kind: kind, Op: "verify", Ref: at, Msg: msg, Err: err,
+			Hint: "give the address that batchwright simulate printed, or the file of its --bill"}
+	}
+	if !strings.HasPrefix(at, "http://") && !strings.HasPrefix(at, "https://") {
+		f, err := os.Open(at)
+		if err != nil {
+			return fail(batch.Usage, "the bill cannot be read", err)
+		}
+		return f, nil
+	}
+	u, err := url.Parse(at)
+	if err != nil || u.Host == "" {
+		return fail(batch.Usage, "this is no address", err)
+	}
+	u.Path, u.RawQuery, u.Fragment = "/__bill", "calls=1", ""
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return fail(batch.Usage, "this is no address", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fail(batch.Unavailable, "nobody answers there", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fail(batch.Unavailable, "it keeps no bill: "+resp.Status, resp.Body.Close())
+	}
+	return resp.Body, nil
 }
 
 func (inv *invocation) printVerification(v app.Verification) {

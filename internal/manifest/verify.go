@@ -3,6 +3,7 @@ package manifest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -80,6 +81,7 @@ func sourceChanged(s Source, why string) error {
 func (m *Manifest) Verify(ctx context.Context) error {
 	w := listWriter{digest: sha256.New(), table: crc32.MakeTable(crc32.Castagnoli)}
 	w.digest.Write([]byte(digestHead))
+	var listed, found uint64 // sums over all ids, whatever their order
 	for e, err := range m.All() {
 		if err == nil {
 			err = ctx.Err()
@@ -88,6 +90,7 @@ func (m *Manifest) Verify(ctx context.Context) error {
 			return err
 		}
 		w.hash(&e, []byte(e.ID))
+		listed += tableID{hashID([]byte(e.ID)), e.Ordinal, [8]byte(e.Payload[:8])}.mixed()
 	}
 	if w.sum() != m.header.Digest {
 		return m.list.damaged(0, errors.New("the items do not give the digest"))
@@ -103,6 +106,20 @@ func (m *Manifest) Verify(ctx context.Context) error {
 			return m.list.damaged(id.ordinal, errors.New("the table of ids is out of order"))
 		}
 		last = id.hash
+		found += id.mixed()
+	}
+	if found != listed {
+		return m.list.damaged(0, errors.New("the table of ids is not that of the items"))
 	}
 	return nil
+}
+
+// mixed is a number that another entry of the table has by chance alone.
+func (id tableID) mixed() uint64 {
+	var b [idSize]byte
+	binary.BigEndian.PutUint64(b[:], id.hash)
+	binary.BigEndian.PutUint64(b[8:], uint64(id.ordinal))
+	copy(b[16:], id.payload[:])
+	sum := sha256.Sum256(b[:])
+	return binary.BigEndian.Uint64(sum[:])
 }
