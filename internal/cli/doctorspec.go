@@ -27,7 +27,11 @@ func (x *examination) spec(file string, offline bool) {
 		return
 	}
 	x.add("spec", fine, fmt.Sprintf("%s: %s/%s", sp.Job, sp.Task.Provider, sp.Task.Model), "")
-	x.key(sp)
+	if ds := x.inv.keyAllowed(sp); len(ds) > 0 {
+		x.add("key", broken, ds[0].Message, ds[0].Hint)
+	} else {
+		x.key(sp)
+	}
 	x.input(sp)
 	if !x.inv.priced(sp) && sp.Task.Price == nil {
 		x.add("price", careful, "none is known for "+sp.Task.Provider+"/"+sp.Task.Model, "costs are not counted; give task.price, or add the model to prices.yaml")

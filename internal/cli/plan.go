@@ -62,6 +62,9 @@ type planJSON struct {
 // makePlan plans with the history of the data directory; where there is none
 // yet, in a folder that is removed again.
 func (inv *invocation) makePlan(sp *spec.Spec) (p plan.Plan, err error) {
+	if err := inv.checkKey(sp); err != nil {
+		return p, err
+	}
 	d, derr := datadir.Open(inv.g.DataDir, false)
 	mode, dir := ModeRead, inv.g.DataDir
 	if derr != nil || !d.HasStore() {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // The scripts run the real program. Beside testscript's own commands they have:
 //
 //	code N batchwright ARGS…       the command exits with N
-//	provider NAME KNOBS            a simulator over HTTP; $NAME is its base URL
+//	provider NAME KNOBS            a simulator over HTTP; $NAME is its base URL, $NAME_HOST its host and port
 //	until PATTERN batchwright ARGS…  runs the command again until stdout matches
 //	envsubst FROM TO NAME          copies a file with URL replaced by $NAME
 //	damage GLOB                    flips a byte in the middle of each file
@@ -74,6 +74,7 @@ func startProvider(ts *testscript.TestScript, _ bool, args []string) {
 	s := httptest.NewServer(simulator.New(simulator.Config{Knobs: knobs, Now: time.Now}))
 	ts.Defer(func() { s.CloseClientConnections(); s.Close() })
 	ts.Setenv(args[0], s.URL+"/v1")
+	ts.Setenv(args[0]+"_HOST", strings.TrimPrefix(s.URL, "http://"))
 }
 
 func until(ts *testscript.TestScript, _ bool, args []string) {

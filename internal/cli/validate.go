@@ -31,7 +31,7 @@ func (c *validateCommand) Run(inv *invocation) error {
 			if more := compile(sp); more.Errors() > 0 {
 				ds = append(ds, more...)
 			} else {
-				ds = append(ds, cases(sp)...)
+				ds = append(append(ds, cases(sp)...), inv.keyAllowed(sp)...)
 			}
 			if !c.Offline {
 				inv.lookAround(sp)

@@ -149,6 +149,7 @@ Rules that hold everywhere:
 - Relative paths are relative to the spec's folder. ` + "`file:PATH`" + ` in a text key reads the text from that file.
 - Whole numbers are plain digits: no quotes, underscores, exponents or other bases. Money is read exactly from its digits.
 - Secrets never stand in a spec. ` + "`api_key`" + ` names where the key is; a value that looks like a key is an error, and is not shown.
+- A key goes only where it belongs. Variables that are known by name (` + "`OPENAI_API_KEY`" + ` and the like) go to their vendor's hosts, files outside of the spec's folder to known vendors' hosts, credentials of other services nowhere. Other variables, and files beside the spec, go wherever ` + "`base_url`" + ` says. ` + "`config.yaml`" + ` in the data directory allows more: ` + "`keys: {\"env:OPENAI_API_KEY\": {hosts: [\"localhost:4000\"]}}`" + `.
 - Two spellings of one key (` + "`token_budget`" + ` and ` + "`budget.tokens`" + `) may both be given if they say the same.
 - A JSON Schema for editors is in ` + "[`internal/spec/schema.json`](../internal/spec/schema.json)" + `; put
   ` + "`# yaml-language-server: $schema=PATH`" + ` into the first line of a spec to use it.
