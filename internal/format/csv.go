@@ -57,17 +57,36 @@ func (c *records) Layout() Layout {
 	return Layout{Kind: CSV, Delimiter: string(c.delim), Columns: c.columns}
 }
 
+// perBlock is how many rows a block may hold so that its payloads, each of which
+// repeats the names of all columns, stay small however short the rows are.
+func (c *records) perBlock() int {
+	size := 1
+	for _, k := range c.keys {
+		size += len(k)
+	}
+	return max(1, 16*blockSize/size)
+}
+
+func controls(b []byte) (n int) {
+	for _, ch := range b {
+		if ch < ' ' && ch != '\n' && ch != '\r' && ch != '\t' {
+			n++
+		}
+	}
+	return n
+}
+
 func (c *records) Next(b *Block) error {
 	b.reset(c.off, c.line)
 	b.begin(c.carry)
-	for done := 0; ; {
+	for done, room := 0, c.perBlock(); ; {
 		if c.end == nil {
 			c.end = b.fill(c.r)
 		}
 		if c.end != nil && c.end != io.EOF {
 			return readError(c.o.Name, c.end)
 		}
-		for done < len(b.data) {
+		for ; done < len(b.data) && room > 0; room-- {
 			n, whole := c.next(b.data, done, c.end == io.EOF)
 			if !whole {
 				break
@@ -197,6 +216,10 @@ func (c *records) object(p *fieldParser, dst []byte, row *Row) ([]byte, *RowErro
 		line, col := lineOf(row.Raw, invalidAt(row.Raw))
 		return dst, &RowError{Line: row.Line + line, Col: col, Msg: badUTF8, Hint: utf8Hint}
 	}
+	if n := len(row.Raw); n > blockSize && n+5*controls(row.Raw) > c.o.maxRow() {
+		return dst, tooLong(row.Line, c.o.maxRow()) // as JSON: a control character is written with six
+	}
+	p.most = len(c.columns)
 	fields, bad := p.fields(row.Raw, row.Line)
 	if bad != nil {
 		return dst, bad
@@ -204,8 +227,8 @@ func (c *records) object(p *fieldParser, dst []byte, row *Row) ([]byte, *RowErro
 	if len(c.columns) == 0 {
 		return dst, &RowError{Line: row.Line, Msg: "the columns have no names", Hint: "give input.fields, or a header line"}
 	}
-	if len(fields) != len(c.columns) {
-		return dst, &RowError{Line: row.Line, Msg: fmt.Sprintf("%d fields, but there are %d columns", len(fields), len(c.columns)),
+	if p.n != len(c.columns) {
+		return dst, &RowError{Line: row.Line, Msg: fmt.Sprintf("%d fields, but there are %d columns", p.n, len(c.columns)),
 			Hint: "quote fields that hold the delimiter, or set input.delimiter"}
 	}
 	for i, f := range fields {

@@ -11,6 +11,16 @@ type fieldParser struct {
 	delim []byte
 	parts [][]byte
 	buf   []byte // fields whose quotes were doubled
+	most  int    // how many fields are kept; 0: all
+	n     int    // how many fields the record has
+}
+
+// add keeps a field, or only counts it: a record of commas must not take a
+// slice header for each of its bytes.
+func (p *fieldParser) add(field []byte) {
+	if p.n++; p.most == 0 || len(p.parts) < p.most {
+		p.parts = append(p.parts, field)
+	}
 }
 
 // fields returns the fields of a record, which may end in a line end. They
@@ -18,7 +28,7 @@ type fieldParser struct {
 func (p *fieldParser) fields(rec []byte, line int64) ([][]byte, *RowError) {
 	_, stop := trimEnd(rec)
 	rec = rec[:stop]
-	p.parts, p.buf = p.parts[:0], p.buf[:0]
+	p.parts, p.buf, p.n = p.parts[:0], p.buf[:0], 0
 	for i := 0; ; {
 		var next int
 		if i < len(rec) && rec[i] == '"' {
@@ -28,7 +38,7 @@ func (p *fieldParser) fields(rec []byte, line int64) ([][]byte, *RowError) {
 				return nil, &RowError{Line: line + lines, Col: col, Msg: "something follows the closing quote of a field",
 					Hint: `a quote inside a quoted field is written ""`}
 			}
-			p.parts = append(p.parts, field)
+			p.add(field)
 			next = end
 		} else {
 			end := bytes.Index(rec[i:], p.delim)
@@ -41,7 +51,7 @@ func (p *fieldParser) fields(rec []byte, line int64) ([][]byte, *RowError) {
 				return nil, &RowError{Line: line + lines, Col: col, Msg: "a quote stands inside a field that is not quoted",
 					Hint: `quote the whole field and double the quotes in it: "5"" pipe"`}
 			}
-			p.parts = append(p.parts, field)
+			p.add(field)
 			next = i + end
 		}
 		if next == len(rec) {

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/batchwright/batchwright/internal/batch"
+)
+
+// Limits on a header: each row is made into an object with all the names in it.
+const (
+	maxHeader  = 1 << 20
+	maxColumns = 10_000
 )
 
 func delimiter(o Options) ([]byte, error) {
@@ -100,12 +105,16 @@ func trimEnd(b []byte) (start, stop int) {
 }
 
 func (c *records) names(raw []byte, line int64) ([]string, *RowError) {
-	p := fieldParser{delim: c.delim}
+	p := fieldParser{delim: c.delim, most: maxColumns}
 	fields, bad := p.fields(raw, line)
 	if bad != nil {
 		return nil, bad
 	}
-	names := make([]string, len(fields))
+	if len(raw) > maxHeader || p.n > maxColumns {
+		return nil, &RowError{Line: line, Msg: fmt.Sprintf("the header has %d bytes and %d columns; at most %d and %d are read", len(raw), p.n, maxHeader, maxColumns),
+			Hint: "every row repeats the names; shorten them, or name the columns with input.fields and header: true"}
+	}
+	names, seen := make([]string, len(fields)), make(map[string]bool, len(fields))
 	for i, f := range fields {
 		names[i] = string(f)
 		if names[i] == "" {
@@ -114,10 +123,11 @@ func (c *records) names(raw []byte, line int64) ([]string, *RowError) {
 		if !utf8.Valid(f) {
 			return nil, &RowError{Line: line, Msg: badUTF8, Hint: utf8Hint}
 		}
-		if slices.Contains(names[:i], names[i]) {
-			return nil, &RowError{Line: line, Msg: fmt.Sprintf("two columns are named %q", names[i]),
+		if seen[names[i]] {
+			return nil, &RowError{Line: line, Msg: fmt.Sprintf("two columns are named %.60q", names[i]),
 				Hint: "rename one, or give input.fields with header: true to name the columns yourself"}
 		}
+		seen[names[i]] = true
 	}
 	return names, nil
 }

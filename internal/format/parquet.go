@@ -1,6 +1,7 @@
 package format
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,9 @@ const rowsAtOnce = 64
 func NewParquet(r io.ReaderAt, size int64, o Options) (_ Reader, err error) {
 	t := &table{o: o, buf: make([]parquet.Row, rowsAtOnce)}
 	defer t.guard(&err)
+	if err := checkFooter(r, size); err != nil {
+		return nil, t.broken(err)
+	}
 	t.file, err = parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true),
 		parquet.ReadBufferSize(256<<10), parquet.FileReadMode(parquet.ReadModeSync))
 	if err != nil {
@@ -45,6 +49,26 @@ func NewParquet(r io.ReaderAt, size int64, o Options) (_ Reader, err error) {
 	}
 	t.groups = t.file.RowGroups()
 	return t, nil
+}
+
+// maxFooter is the largest footer that is read: thousands of columns in
+// thousands of groups of rows.
+const maxFooter = 64 << 20
+
+// checkFooter holds the length that a file gives its footer to the file's own:
+// the library takes the memory before it looks.
+func checkFooter(r io.ReaderAt, size int64) error {
+	if size < 12 {
+		return errors.New("the file is too short")
+	}
+	tail := make([]byte, 8)
+	if _, err := r.ReadAt(tail, size-8); err != nil {
+		return err
+	}
+	if n := int64(binary.LittleEndian.Uint32(tail)); n > size-12 || n > maxFooter {
+		return fmt.Errorf("a footer of %d bytes in a file of %d (limit %d)", n, size, maxFooter)
+	}
+	return nil
 }
 
 // guard makes an error of a panic: damaged files reach places in the library

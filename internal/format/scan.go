@@ -13,6 +13,10 @@ type Field struct {
 // MaxDepth is the deepest nesting of arrays and objects that is read.
 const MaxDepth = 512
 
+// maxMembers is how many members an object may have whose places are noted:
+// short ones would take far more memory for their places than they have bytes.
+const maxMembers = 100_000
+
 // Scanner checks that bytes are one JSON value, to the letter of RFC 8259, in
 // valid UTF-8 and with no half of a surrogate pair, and finds the top-level
 // members of an object in the same pass. It does not allocate once its Fields
@@ -50,6 +54,7 @@ const (
 	badEscape    = "not a JSON escape"
 	badSurrogate = "half of a surrogate pair"
 	badUTF8      = "not valid UTF-8"
+	badMany      = "the object has more than 100000 members"
 	badDepth     = "nested too deep (limit 512)"
 )
 
@@ -163,6 +168,9 @@ func (s *Scanner) key(b []byte, i, depth int) (at int, msg string, high bool) {
 	}
 	i = space(b, i+1)
 	if depth == 1 && s.Object {
+		if len(s.Fields) == maxMembers {
+			return start, badMany, high
+		}
 		s.Fields = append(s.Fields, Field{KeyStart: start, KeyEnd: end, ValueStart: i, Escaped: escaped})
 	}
 	return i, "", high

@@ -1,0 +1,344 @@
+package format
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/batchwright/batchwright/internal/batch"
+)
+
+// What reading one hostile input may take. A bomb takes hours and all memory,
+// so a slow machine does not come near these.
+const (
+	bombTime   = 10 * time.Second
+	bombMemory = 256 << 20
+)
+
+// measure runs f alone and tells how long it took and how much memory Go had
+// from the system at most, above what it had before.
+func measure(t *testing.T, name string, f func() error) error {
+	t.Helper()
+	debug.FreeOSMemory()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var most atomic.Uint64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	tick := time.NewTicker(2 * time.Millisecond)
+	go func() {
+		defer close(stopped)
+		var m runtime.MemStats
+		for {
+			runtime.ReadMemStats(&m)
+			most.Store(max(most.Load(), m.HeapSys-m.HeapReleased+m.StackSys))
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	began := time.Now()
+	err := f()
+	took := time.Since(began)
+	close(stop)
+	<-stopped
+	tick.Stop()
+	runtime.ReadMemStats(&now)
+	peak := most.Load()
+	t.Logf("%-34s %8.3f s %6.1f MiB  %.110v", name, took.Seconds(), float64(peak)/(1<<20), err)
+	if took > bombTime || peak > bombMemory {
+		t.Errorf("%s took %v and %d MiB", name, took, peak>>20)
+	}
+	if err != nil && batch.KindOf(err) != batch.Invalid {
+		t.Errorf("%s: the error is of kind %s: %v", name, batch.KindOf(err), err)
+	}
+	return err
+}
+
+// endless repeats a text without holding it.
+type endless struct {
+	head, body, tail string
+	left             int64 // bytes of body still to come
+	at               int   // where in body the next one stands
+}
+
+func (e *endless) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		switch {
+		case e.head != "":
+			c := copy(p[n:], e.head)
+			e.head, n = e.head[c:], n+c
+		case e.left > 0 && e.body != "":
+			c := copy(p[n:], e.body[e.at:min(int64(len(e.body)), int64(e.at)+e.left)])
+			e.left, e.at, n = e.left-int64(c), (e.at+c)%len(e.body), n+c
+		case e.tail != "":
+			c := copy(p[n:], e.tail)
+			e.tail, n = e.tail[c:], n+c
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+	return n, nil
+}
+
+func long(head, body, tail string, size int64) *endless {
+	for body != "" && len(body) < 64<<10 {
+		body += body
+	}
+	return &endless{head: head, body: body, tail: tail, left: size}
+}
+
+// count reads all rows and returns the first error, of a row or of the stream.
+func count(r Reader, err error) (rows, wrong int, first error) {
+	if err != nil {
+		return 0, 0, err
+	}
+	for row, err := range Rows(r) {
+		switch {
+		case err != nil:
+			return rows, wrong, err
+		case row.Err != nil:
+			if wrong++; first == nil {
+				first = row.Err.In("f")
+			}
+		default:
+			rows++
+		}
+	}
+	return rows, wrong, first
+}
+
+// TestInputBombs reads inputs that were made to take all time and memory.
+func TestInputBombs(t *testing.T) {
+	const huge = 1 << 30
+	readers := []struct {
+		name string
+		in   io.Reader
+		o    Options
+		says string
+	}{
+		{"JSONL: one line of 1 GiB", long(`{"a":"`, "x", `"}`, huge), Options{Kind: JSONL}, "longer than"},
+		{"JSONL: a line of 50 MB", long(`{"a":"`, "x", "\"}\n{}\n", 50e6), Options{Kind: JSONL}, "longer than"},
+		{"JSONL: depth 10,000", long("", "", strings.Repeat(`[`, 1e4)+strings.Repeat(`]`, 1e4), 0), Options{Kind: JSONL}, "nested too deep"},
+		{"JSONL: 30 MB of brackets", long("", "[", "", 30e6), Options{Kind: JSONL}, "nested too deep"},
+		{"JSONL: 30 MB of keys", long("{", `"k":10,`, `"k":1}`, 30e6/8*8), Options{Kind: JSONL}, "more than 100000 members"},
+		{"JSONL: a number of 30 MB", long(`{"a":`, "1", "}", 30e6), Options{Kind: JSONL}, ""},
+		{"JSONL: 32 MiB of empty lines", long("", "\n", "", huge/32), Options{Kind: JSONL}, ""},
+		{"JSONL: NUL bytes", long("", "\x00", "", huge/4), Options{Kind: JSONL}, "longer than"},
+		{"array: never closed", long(`[`, `{"a":1},`, "", 24e6), Options{Kind: JSON}, "ends too early"},
+		{"array: one string of 1 GiB", long(`[{"a":"`, "x", "", huge), Options{Kind: JSON}, "longer than"},
+		{"array: one element of brackets", long(`[{"a":`, "[", "", huge), Options{Kind: JSON}, "longer than"},
+		{"array: 64 MiB of space", long(`[`, " \n", "{}]", huge/16), Options{Kind: JSON}, ""},
+		{"array: 31 MB of commas", long(`[{"a":1}`, ",", "]", 31e6), Options{Kind: JSON}, "not an object"},
+		{"CSV: a cell of 100 MB", long("a,b\n1,\"", "x", "\"\n", 100e6), Options{Kind: CSV}, "longer than"},
+		{"CSV: a quote never closed", long("a,b\n1,\"", "x\n", "", 30e6), Options{Kind: CSV}, "never closed"},
+		{"CSV: 30 MB of doubled quotes", long("a\n\"", `""`, "\"\n", 30e6), Options{Kind: CSV}, ""},
+		{"CSV: a row of 15 million fields", long("a,b\n", ",", "\n", 15e6), Options{Kind: CSV}, "fields"},
+		{"CSV: a header of 15 million columns", long("", "x,", "y\n1\n", 30e6), Options{Kind: CSV}, "at most"},
+		{"CSV: a header of distinct columns", strings.NewReader(columns(400_000) + "\n1\n"), Options{Kind: CSV}, "at most"},
+		{"CSV: 30 MB of control characters", long("a\n", "\x01", "\n", 30e6), Options{Kind: CSV}, "longer than"},
+		{"CSV: a name of 30 MB, many rows", long(strings.Repeat("n", 30e6)+",b\n", "1,2\n", "", 400), Options{Kind: CSV}, "at most"},
+		{"CSV: names of 900 kB, many rows", long(strings.Repeat("n", 9e5)+",b\n", "1,2\n", "", 4000), Options{Kind: CSV}, ""},
+		{"batch file: a body of 50 MB", long(`{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"a":"`, "x", "\"}}\n", 50e6), Options{Kind: OpenAIBatch}, "longer than"},
+		{"batch file: a url of 30 MB", long(`{"custom_id":"a","method":"POST","body":{},"url":"`, "x", "\"}\n", 30e6), Options{Kind: OpenAIBatch}, "not an endpoint"},
+	}
+	for _, c := range readers {
+		c.o.Name = "f"
+		t.Run(c.name, func(t *testing.T) {
+			err := measure(t, c.name, func() error {
+				_, _, err := count(NewReader(c.in, c.o))
+				return err
+			})
+			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("%s: %.200v, want %q", c.name, err, c.says)
+			}
+			if err != nil && len(err.Error()) > 500 {
+				t.Errorf("%s: the error has %d bytes", c.name, len(err.Error()))
+			}
+		})
+	}
+}
+
+func columns(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "c%d,", i)
+	}
+	return b.String() + "z"
+}
+
+// TestPackedBombs unpacks a megabyte that stands for gigabytes, and honest data
+// that packs well.
+func TestPackedBombs(t *testing.T) {
+	for _, how := range []string{"gzip", "zstd"} {
+		for _, c := range []struct{ name, line string }{{"zeros", strings.Repeat("\x00", 64<<10)}, {"one long line", strings.Repeat("x", 64<<10)}} {
+			small := packed(t, how, c.line, 1<<30)
+			err := measure(t, fmt.Sprintf("%s of %s, %d kB", how, c.name, len(small)>>10), func() error {
+				p, err := Decompress(bytes.NewReader(small), "f", 0)
+				if err != nil {
+					return err
+				}
+				defer p.Close()
+				_, _, err = count(NewReader(p, Options{Kind: JSONL, Name: "f"}))
+				return err
+			})
+			if err == nil {
+				t.Errorf("%s of %s was read to its end", how, c.name)
+			}
+		}
+		// Rows that differ little pack a hundred times smaller, and are read.
+		var rows bytes.Buffer
+		for i := range 300_000 {
+			fmt.Fprintf(&rows, "{\"id\":%d,\"n\":%d,\"text\":\"Please look at my order, it has not come. Please look at my order, it has not come.\"}\n", i, i*i*7919)
+		}
+		small := packed(t, how, rows.String(), int64(rows.Len()))
+		err := measure(t, fmt.Sprintf("%s of honest rows, 1:%d", how, rows.Len()/len(small)), func() error {
+			p, err := Decompress(bytes.NewReader(small), "f", 0)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			n, _, err := count(NewReader(p, Options{Kind: JSONL, Name: "f"}))
+			if n != 300_000 {
+				t.Errorf("%d rows", n)
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("honest rows were refused: %v", err)
+		}
+	}
+}
+
+func packed(t *testing.T, how, text string, size int64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	var w io.WriteCloser
+	var err error
+	if how == "zstd" {
+		w, err = zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1))
+	} else {
+		w, err = gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	}
+	if err == nil {
+		_, err = io.Copy(w, &endless{body: text, left: size})
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func parquetFile(t testing.TB) []byte {
+	t.Helper()
+	type row struct {
+		ID   int64    `parquet:"id"`
+		Text string   `parquet:"text,dict"`
+		Tags []string `parquet:"tags,list"`
+	}
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[row](&b)
+	if _, err := w.Write([]row{{1, "one", []string{"a", "b"}}, {2, "two", nil}, {3, "one", []string{"c"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestLyingParquet changes every number of a file's footer and pages into lies
+// about sizes and counts.
+func TestLyingParquet(t *testing.T) {
+	whole := parquetFile(t)
+	size := len(whole)
+	foot := int(binary.LittleEndian.Uint32(whole[size-8:]))
+	lies := map[string][]byte{"cut in half": whole[:size/2], "no footer": whole[:size-8], "magic alone": []byte("PAR1PAR1"), "empty": nil}
+	for _, n := range []uint32{0, 1, uint32(foot) - 1, uint32(foot) + 1, uint32(size), 1 << 30, 1<<32 - 1} {
+		b := bytes.Clone(whole)
+		binary.LittleEndian.PutUint32(b[size-8:], n)
+		lies[fmt.Sprintf("footer of %d bytes", n)] = b
+	}
+	for name, b := range lies {
+		err := measure(t, "Parquet: "+name, func() error {
+			_, _, err := count(NewParquet(bytes.NewReader(b), int64(len(b)), Options{Name: "f"}))
+			return err
+		})
+		if err == nil {
+			t.Errorf("%s was read", name)
+		}
+	}
+	// Every third byte bent. The library's pages trust their own headers, so
+	// only the kind of the error is promised here, and that it does not crash.
+	bent := func() error {
+		for i := 0; i < size; i += 3 {
+			for _, c := range []byte{0x7f, whole[i] ^ 0x40} {
+				b := bytes.Clone(whole)
+				b[i] = c
+				_, _, err := count(NewParquet(bytes.NewReader(b), int64(len(b)), Options{Name: "f"}))
+				if err != nil && batch.KindOf(err) != batch.Invalid {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if err := bent(); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzParquet reads any bytes as a file: an error that says so, or rows that
+// are JSON.
+func FuzzParquet(f *testing.F) {
+	f.Add(parquetFile(f))
+	f.Add([]byte("PAR1PAR1"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rows, err := rowsOf(NewParquet(bytes.NewReader(b), int64(len(b)), Options{Name: "f"}))
+		if err != nil && batch.KindOf(err) != batch.Invalid {
+			t.Fatalf("%v", err)
+		}
+		if len(rows) > 1<<20 {
+			t.Fatalf("%d rows of %d bytes", len(rows), len(b))
+		}
+	})
+}
+
+// FuzzDecompress reads any bytes as a packed stream: within its limit, or an
+// error of the input.
+func FuzzDecompress(f *testing.F) {
+	for _, s := range []string{"\x1f\x8b", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00", "\x28\xb5\x2f\xfd\x04\x00", "{}", ""} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		const most = 1 << 20
+		p, err := Decompress(bytes.NewReader(b), "f", most)
+		if err == nil {
+			defer p.Close()
+			var n int64
+			if n, err = io.Copy(io.Discard, p); p.Compression != "" && n > most || p.Compression == "" && n != int64(len(b)) {
+				t.Fatalf("%d bytes of %d", n, len(b))
+			}
+		}
+		if err != nil && batch.KindOf(err) != batch.Invalid {
+			t.Fatalf("%v", err)
+		}
+	})
+}
