@@ -186,7 +186,8 @@ func (w ward) judgeCrowded(s *struck, waits bool, before map[string]bool, y *ful
 	if s.rc == 0 {
 		return w.complete()
 	}
-	if waits {
+	// A start gives up, and says so; a run at work does not.
+	if waits && !strings.Contains(s.err.String(), "error:") {
 		return errors.New("the space was freed, and it ended")
 	}
 	return w.heal(before)

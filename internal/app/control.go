@@ -86,6 +86,9 @@ type Pacing struct {
 
 // Status returns where a run stands; "" is the newest.
 func (a *App) Status(ctx context.Context, ref string) (Status, error) {
+	if err := a.dir.Present(); err != nil {
+		return Status{}, err
+	}
 	r, err := a.find(ctx, ref)
 	if err != nil {
 		return Status{}, err

@@ -20,6 +20,9 @@ import (
 // outputs and the report, and moves the run to the state it earned or was
 // stopped with. It is idempotent; a bell too early is a no-op.
 func (a *App) Finish(ctx context.Context, id batch.RunID) error {
+	if err := a.dir.Present(); err != nil {
+		return err
+	}
 	r, err := a.store.Run(ctx, id)
 	if err != nil || (r.State.Ended() && r.Target == "") {
 		return err

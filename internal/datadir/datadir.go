@@ -174,6 +174,29 @@ func (d *Dir) Holder() (h Holder, err error) {
 	return h, err
 }
 
+// Present says whether the directory that this process locked is still where
+// it was. One that was deleted or moved away keeps taking what is written to
+// its open files, and nobody will ever find it.
+func (d *Dir) Present() error {
+	if d.lock == nil {
+		return nil
+	}
+	ours, err := d.lock.Stat()
+	if err != nil {
+		return bad(d.root, err)
+	}
+	for _, name := range []string{d.path("lock"), d.DB()} {
+		there, err := os.Stat(name)
+		if err == nil && (name == d.DB() || os.SameFile(ours, there)) || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		return &batch.Error{Kind: batch.Config, Op: "work in data directory", Ref: d.root,
+			Msg:  "the directory, or the database in it, was deleted or moved while this process worked in it",
+			Hint: "put it back as it was and go on with: batchwright resume; without it the run's records are lost, and a new run pays again"}
+	}
+	return nil
+}
+
 // Unlock gives the directory up.
 func (d *Dir) Unlock() error {
 	if d.lock == nil {

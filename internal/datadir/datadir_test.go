@@ -182,3 +182,43 @@ func TestSocketPathsFit(t *testing.T) {
 		t.Errorf("sockets: %s, %s, %s", short.Socket(), long.Socket(), other.Socket())
 	}
 }
+
+// TestPresent: a directory that was taken away under its holder is missed.
+func TestPresent(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(root string) error{
+		"deleted":     os.RemoveAll,
+		"moved":       func(root string) error { return os.Rename(root, root+".away") },
+		"no database": func(root string) error { return os.Remove(filepath.Join(root, "batchwright.db")) },
+		"made once again": func(root string) error {
+			return errors.Join(os.Rename(root, root+".away"), os.Mkdir(root, 0o700), os.WriteFile(filepath.Join(root, "lock"), nil, 0o600), os.WriteFile(filepath.Join(root, "batchwright.db"), nil, 0o600))
+		},
+	} {
+		root := filepath.Join(t.TempDir(), "data")
+		d, err := Open(root, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Present(); err != nil {
+			t.Errorf("%s: not locked: %v", name, err)
+		}
+		if err := d.Lock(Holder{PID: os.Getpid()}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(d.DB(), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Present(); err != nil {
+			t.Errorf("%s: it is there: %v", name, err)
+		}
+		if err := take(root); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Present(); batch.KindOf(err) != batch.Config {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := d.Unlock(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -264,6 +264,11 @@ func (d *DB) older(ctx context.Context) error {
 		return d.fail("open", err)
 	}
 	if have < SchemaVersion {
+		var runs int
+		if err := d.read.QueryRowContext(ctx, "SELECT count(*) FROM run").Scan(&runs); err == nil && runs == 0 {
+			// Whoever was making the store was stopped; there is nothing in it.
+			return &batch.Error{Kind: batch.NotFound, Op: "open store", Ref: d.cfg.Path, Msg: "there are no runs here yet", Hint: "batchwright run job.yaml"}
+		}
 		return &batch.Error{Kind: batch.Config, Op: "open store", Ref: d.cfg.Path,
 			Msg:  fmt.Sprintf("the store has schema %d, this binary reads %d", have, SchemaVersion),
 			Hint: "the next batchwright run or resume brings it up to date"}
@@ -310,9 +315,13 @@ func Explain(path, op string, err error) error {
 	}
 	e := &batch.Error{Kind: batch.Unavailable, Op: "store: " + op, Ref: path, Err: err}
 	if s, ok := errors.AsType[*driver.Error](err); ok {
+		const noSharedMemory = 4874 // SQLITE_IOERR_SHMSIZE: no room for the log's index
 		switch s.Code() & 0xff {
 		case 10: // the operation matters to nobody: the disk does
-			e.Op, e.Msg, e.Hint = "store", "the disk fails", "a run at work tries again and goes on by itself; everything is kept meanwhile"
+			e.Op, e.Msg, e.Hint = "store", "the disk fails", "when it works again, run the same command; a run at work goes on by itself"
+			if s.Code() == noSharedMemory {
+				e.Msg = "the disk is full or fails"
+			}
 		case 13:
 			e.Op, e.Msg, e.Hint = "store", "the disk is full", "free some space on the file system of "+filepath.Dir(path)+"; a run at work then goes on by itself"
 		case 8:
