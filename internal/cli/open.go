@@ -42,6 +42,8 @@ func (inv *invocation) letsGo(ctx context.Context, dir string) bool {
 	}
 	c := httpapi.Dial(d.Socket())
 	defer c.Close() //nolint:errcheck // idle connections only
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a process that was stopped takes the question and never answers
+	defer cancel()
 	runs, err := c.List(ctx, "", 50)
 	return err != nil || !slices.ContainsFunc(runs, func(s app.Status) bool { return !stands(s) })
 }
