@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"io"
@@ -59,6 +60,8 @@ type App struct {
 	log   *slog.Logger
 	lanes lanes
 	runs  manifests
+	// sealers has a mutex for each run that was sealed here.
+	sealers sync.Map
 }
 
 // New returns the service. SetWorker gives it one later, since a worker needs

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
@@ -150,6 +151,7 @@ func (a *App) segmentBytes(ctx context.Context, id batch.RunID, name string) ([]
 // Seal writes a stretch as a segment, reads it back and switches the pointer.
 // It is idempotent: the name is the content's checksum.
 func (a *App) Seal(ctx context.Context, id batch.RunID, k int64) error {
+	defer a.onlySealer(id)()
 	r, err := a.store.Run(ctx, id)
 	if err != nil {
 		return err
@@ -159,6 +161,17 @@ func (a *App) Seal(ctx context.Context, id batch.RunID, k int64) error {
 		return err
 	}
 	return a.seal(ctx, r, k, segs[k])
+}
+
+// onlySealer waits until nobody else seals the run, from the look at its
+// pointers to their switch: one who merges into a pointer that has been switched
+// since would drop what the other sealed. The lock on the data directory keeps
+// other processes away. Call what it returns at the end.
+// guard: ONE_SEALER
+func (a *App) onlySealer(id batch.RunID) (leave func()) {
+	m, _ := a.sealers.LoadOrStore(id, new(sync.Mutex))
+	m.(*sync.Mutex).Lock()
+	return m.(*sync.Mutex).Unlock
 }
 
 // seal is Seal for a caller that has the run and the stretch's pointer.

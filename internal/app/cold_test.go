@@ -167,3 +167,29 @@ func TestAReaderSeesEveryOutcomeOnceWhileItIsSealed(t *testing.T) {
 		})
 	}
 }
+
+// TestOneSealsAtATime: who merges into a pointer that has been switched since
+// drops what the other sealed. Here each of two sealers is held up after it has
+// read the pointer, until the other has read it too, if it can.
+func TestOneSealsAtATime(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.commit(true, 0)
+	s.seal()
+	s.commit(true, 1)
+	other, second := make(chan error, 1), make(chan struct{})
+	s.store.afterPointers = func() {
+		s.store.afterPointers = func() { close(second) }
+		go func() { other <- s.app.Seal(context.WithoutCancel(t.Context()), "r_1", 0) }()
+		select {
+		case <-second:
+			t.Error("two are at it")
+		case <-time.After(100 * time.Millisecond): // long enough for one that is not kept out
+		}
+	}
+	s.seal()
+	if err := <-other; err != nil {
+		t.Fatal(err)
+	}
+	s.sees(2, 0, 1)
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/report"
 	"github.com/batchwright/batchwright/internal/sink"
@@ -75,15 +76,8 @@ func verdict(r store.Run, sp *spec.Spec) batch.RunState {
 
 // deliver seals every stretch and writes the outputs from segments alone.
 func (a *App) deliver(ctx context.Context, r store.Run, sp *spec.Spec, final batch.RunState) error {
-	segs, err := a.segments(ctx, r.ID)
-	if err != nil {
+	if err := a.sealAll(ctx, r); err != nil {
 		return err
-	}
-	per := r.StretchShards()
-	for k := int64(0); k*per < r.Opened; k++ {
-		if err := a.seal(ctx, r, k, segs[k]); err != nil {
-			return err
-		}
 	}
 	failpoint.Hit("finish.sealed")
 	dest, done, err := a.destination(ctx, r)
@@ -99,6 +93,22 @@ func (a *App) deliver(ctx context.Context, r store.Run, sp *spec.Spec, final bat
 		err = cerr
 	}
 	return err
+}
+
+// sealAll seals what is not sealed of every stretch.
+func (a *App) sealAll(ctx context.Context, r store.Run) error {
+	defer a.onlySealer(r.ID)()
+	segs, err := a.segments(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	per := r.StretchShards()
+	for k := int64(0); k*per < r.Opened; k++ {
+		if err := a.seal(ctx, r, k, segs[k]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // documents are the files that are made from more than the rows. They are
@@ -227,7 +237,9 @@ func (a *App) meta(r store.Run, sp *spec.Spec, state batch.RunState) report.Run 
 		m.PriceVersion = ""
 	}
 	if state == batch.RunStoppedBudget {
-		m.StoppedBy = stoppedBy(r)
+		if m.StoppedBy = stoppedBy(r); r.Short.Shared() {
+			m.StoppedBy = money.DimNone // the reason says which of the others
+		}
 	}
 	m.Plan = planRows(r, m)
 	return m
