@@ -1,11 +1,15 @@
 package wire
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"runtime/debug"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/batchwright/batchwright/internal/cli"
 	"github.com/batchwright/batchwright/internal/secret"
 )
 
@@ -46,3 +50,12 @@ func learn(red *secret.Redactor, environ []string) {
 // noCore keeps the memory of this process, where keys are, out of core files.
 // A system that does not know the limit writes none of the kind it limits.
 func noCore() { _ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) }
+
+// caught tells of a panic on stderr, from which secrets are taken, instead of
+// letting the runtime print it. It is deferred.
+func caught(stderr io.Writer, code *int) {
+	if r := recover(); r != nil {
+		fmt.Fprintf(stderr, "error: a fault of batchwright itself: %v\n\n%s", r, debug.Stack())
+		*code = int(cli.CodeInternal)
+	}
+}

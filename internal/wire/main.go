@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -35,14 +33,9 @@ func Main() (code int) {
 	red := new(secret.Redactor)
 	learn(red, os.Environ())
 	stdout, stderr := red.PayloadWriter(os.Stdout), red.Writer(os.Stderr)
-	defer func() {
-		if r := recover(); r != nil {
-			fmt.Fprintf(stderr, "error: a fault of batchwright itself: %v\n\n%s", r, debug.Stack())
-			code = int(cli.CodeInternal)
-		}
-		// A write that fails has no other place to be told.
-		_ = errors.Join(stdout.Flush(), stderr.Flush())
-	}()
+	// A write that fails has no other place to be told.
+	defer func() { _ = errors.Join(stdout.Flush(), stderr.Flush()) }()
+	defer caught(stderr, &code)
 	// The HTTP client of the standard library prints what a server sends beyond
 	// its answer, which can be a piece of one: that must reach nobody's log.
 	log.SetOutput(io.Discard)
