@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
@@ -180,7 +182,7 @@ func (s *shard) fly(f lease.Flight) {
 	start := s.w.cfg.Now()
 	ctx, stop := context.WithTimeout(s.r.calls, s.r.Policy.Timeout)
 	failpoint.Hit("call.before")
-	res := s.r.Call(ctx, f.Call, f.ID)
+	res := s.call(ctx, f)
 	failpoint.Hit("call.after")
 	stop()
 	res.Latency = s.w.cfg.Now().Sub(start)
@@ -188,6 +190,20 @@ func (s *shard) fly(f lease.Flight) {
 	l.put(1)
 	l.learn(f.Call, res)
 	s.ends <- lease.Landing{Item: f.Item, Result: res, Start: start}
+}
+
+// call makes the call. An answer that makes our own code panic must not end the
+// process, and every process after it: the call's fate is unknown, so it is
+// charged in full, and tried again within the item's attempts.
+func (s *shard) call(ctx context.Context, f lease.Flight) (res provider.Result) {
+	defer func() {
+		if r := recover(); r != nil {
+			// Not the panic's value: it may hold what was answered.
+			s.w.cfg.Log.Error("a call made batchwright panic", "attempt", f.ID, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
+			res = provider.Result{Class: batch.ClassUnknown, Sent: provider.MaybeRun, Message: "a fault of batchwright in reading the answer"}
+		}
+	}()
+	return s.r.Call(ctx, f.Call, f.ID)
 }
 
 // observe is what the gate learns of a call.

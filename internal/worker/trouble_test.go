@@ -157,3 +157,26 @@ func TestNothingStartsWhileTheStoreIsAway(t *testing.T) {
 		t.Fatalf("%d calls", n)
 	}
 }
+
+// An answer that makes an adapter panic fails its item after its attempts, each
+// charged in full, and nothing else.
+func TestACallThatPanicsFailsItsItemAlone(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	j := newJob("r_p", 20, 5)
+	c := h.hire(nil)
+	j.fake.say = func(_ context.Context, o int64, _ int) provider.Result {
+		if o == 7 {
+			panic("an answer nobody thought of")
+		}
+		return answer
+	}
+	c.begin(j)
+	r := h.comes(j.id, batch.RunPartial)
+	if r.Counts.OK != 19 || r.Counts.Failed != 1 || r.Counts.Unknown != 3 {
+		t.Errorf("%+v", r.Counts)
+	}
+	if want := int64(19*15 + 3*worstTokens); r.Budget.Spent.Tokens != want {
+		t.Errorf("%d tokens are spent, want %d", r.Budget.Spent.Tokens, want)
+	}
+}
