@@ -15,6 +15,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/budget"
 	"github.com/batchwright/batchwright/internal/datadir"
 	"github.com/batchwright/batchwright/internal/pacing"
 	"github.com/batchwright/batchwright/internal/prices"
@@ -48,6 +49,8 @@ type Config struct {
 	Stdin     io.Reader
 	Log       *slog.Logger
 	Version   string
+	// Config is where config.yaml is, when not in the data directory.
+	Config string
 }
 
 // App is the application service.
@@ -60,6 +63,8 @@ type App struct {
 	log   *slog.Logger
 	lanes lanes
 	runs  manifests
+	// budgets is the config that was put in force; under runs.mu.
+	budgets *budget.Config
 	// sealers has a mutex for each run that was sealed here.
 	sealers sync.Map
 }

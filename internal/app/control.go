@@ -25,6 +25,8 @@ type Status struct {
 	Tokens    TokenCounts    `json:"tokens"`
 	Cost      CostCounts     `json:"cost"`
 	Budget    BudgetCounts   `json:"budget"`
+	Budgets   []BudgetStatus `json:"budgets,omitempty"`    // that it shares with other runs
+	StoppedBy string         `json:"stopped_by,omitempty"` // the shared budget that it stopped at
 	Attempts  int64          `json:"attempts"`
 	Retries   int64          `json:"retries"`
 	Unknown   int64          `json:"unknown"` // calls whose fate is not known, charged at their worst case
@@ -93,7 +95,9 @@ func (a *App) Status(ctx context.Context, ref string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return a.status(r), nil
+	s := a.status(r)
+	s.Budgets, err = a.drawn(ctx, r)
+	return s, err
 }
 
 // List returns the newest runs.
@@ -121,6 +125,9 @@ func (a *App) status(r store.Run) Status {
 		Output: r.OutputURI, Spec: r.SpecDigest, Manifest: r.ManifestDigest}
 	if r.State == batch.RunCancelled || r.State == batch.RunRejected {
 		s.Items.Skipped, s.Items.Pending = s.Items.Skipped+s.Items.Pending, 0
+	}
+	if r.State == batch.RunStoppedBudget {
+		s.StoppedBy = r.Short.Name()
 	}
 	if s.Live {
 		s.Pacing = a.pacing(r)
@@ -257,7 +264,11 @@ func (a *App) Resume(ctx context.Context, ref string, up Raise) (Started, error)
 	if up.Retries > 0 {
 		l.Retries = up.Retries
 	}
-	if r.State == batch.RunStoppedBudget && l == r.Budget.Limit {
+	if r.State == batch.RunStoppedBudget && r.Short.Shared() {
+		if err := a.stillShort(ctx, r, sp); err != nil {
+			return Started{}, err
+		}
+	} else if r.State == batch.RunStoppedBudget && l == r.Budget.Limit {
 		return Started{}, &batch.Error{Kind: batch.BudgetExceeded, Op: "resume", Ref: string(r.ID),
 			Msg:  "the run stopped at its budget, which is still the same",
 			Hint: fmt.Sprintf("batchwright resume %s --token-budget N (now %d; spent or at risk %d)", r.ID, l.Tokens, r.Budget.Committed().Tokens)}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
-	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/failpoint"
+	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/report"
 	"github.com/batchwright/batchwright/internal/sink"
 	"github.com/batchwright/batchwright/internal/spec"

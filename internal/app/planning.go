@@ -77,6 +77,9 @@ func (a *App) plan(ctx context.Context, sp *spec.Spec, m *manifest.Manifest, car
 	if err := a.history(ctx, sp, &f); err != nil {
 		return nil, err
 	}
+	if f.Shared, err = a.sharedFacts(ctx, sp); err != nil {
+		return nil, err
+	}
 	out, err := plan.Make(f)
 	return &out, err
 }

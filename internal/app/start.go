@@ -14,6 +14,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/blob"
+	"github.com/batchwright/batchwright/internal/budget"
 	"github.com/batchwright/batchwright/internal/failpoint"
 	"github.com/batchwright/batchwright/internal/manifest"
 	"github.com/batchwright/batchwright/internal/money"
@@ -120,7 +121,11 @@ func (a *App) continueUnfinished(ctx context.Context, q StartRequest) (Started, 
 		if r.InputKey != inputKey(q.Spec) || r.WorkDigest != q.Spec.WorkDigest() {
 			continue
 		}
-		if r.State == batch.RunStoppedBudget && limits(q.Spec) == r.Budget.Limit {
+		if r.State == batch.RunStoppedBudget && r.Short.Shared() {
+			if err := a.stillShort(ctx, r, q.Spec); err != nil {
+				return Started{}, true, err
+			}
+		} else if r.State == batch.RunStoppedBudget && limits(q.Spec) == r.Budget.Limit {
 			return Started{}, true, &batch.Error{Kind: batch.BudgetExceeded, Op: "run", Ref: string(r.ID),
 				Msg:  fmt.Sprintf("this run stopped at its budget with %d of %d items done, and the spec's budget is still the same", r.Counts.OK+r.Counts.Failed, r.Items),
 				Hint: "raise token_budget or budget.usd in " + name(q.Spec) + " and run it again; or start anew with --new"}
@@ -230,6 +235,9 @@ func (a *App) launch(ctx context.Context, r store.Run, sp *spec.Spec) error {
 	}
 	if a.cfg.Worker == nil {
 		return &batch.Error{Kind: batch.Internal, Op: "run", Ref: string(r.ID), Msg: "this process does not work runs"}
+	}
+	if err := a.enrol(ctx, r, sp); err != nil {
+		return err
 	}
 	a.cfg.Worker.Add(w)
 	failpoint.Hit("launch.added")
@@ -369,6 +377,14 @@ func (a *App) draft(ctx context.Context, sp *spec.Spec, id batch.RunID, m *manif
 	if err != nil {
 		return r, nil, err
 	}
+	bs, err := a.sharedBy(sp)
+	if err == nil {
+		err = priced(bs, card != nil, sp)
+	}
+	if err != nil {
+		return r, nil, err
+	}
+	r.Draws = budget.Names(bs)
 	if card != nil {
 		if r.Price, err = json.Marshal(card); err != nil {
 			return r, nil, err

@@ -118,6 +118,15 @@ type Shortage struct {
 	Need   int64 // tokens, pico-USD or retries that did not fit
 }
 
+// Name is the shared budget's name, or "".
+func (s Shortage) Name() string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(s.Budget, "budget:"), "/")
+	if !s.Shared() {
+		return ""
+	}
+	return name
+}
+
 // RunBudget is the id of a run's own budget.
 func RunBudget(id RunID) string { return "run:" + string(id) }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/batchwright/batchwright/internal/money"
 )
 
-const sample = `version: 1
+const sample = `keys: {}
 budgets:
   - name: support-team
     match: {jobs: ["support-*", nightly], labels: {team: support}, owners: [ana, bo]}
@@ -59,7 +59,7 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s %v %v draws on %s, want %s", x.job, x.labels, x.owners, got, x.want)
 		}
 	}
-	for _, empty := range []string{"", "# nothing\n", "version: 1\n"} {
+	for _, empty := range []string{"", "# nothing\n", "keys: {}\n"} {
 		if c, err := Read("f", []byte(empty)); err != nil || len(c.Budgets) != 0 {
 			t.Errorf("%q reads %+v, %v", empty, c, err)
 		}
@@ -79,10 +79,9 @@ func TestMistakes(t *testing.T) {
 		"budgets: 1\n":                    "f:1:10 budgets must be a list",
 		"budgets:\n":                      "f:1:1 budgets has no value",
 		"budgets:\n  - 1\n":               "f:2:5 a budget must be a mapping",
-		"version: 2\n":                    "f:1:10 version",
 		"a: 1\n---\nb: 2\n":               "f:2:1 a second YAML document",
 		"budgets: [\n":                    "f:",
-		"budgets: &x []\nversion: 1\n":    "f:1:10 a YAML anchor",
+		"budgets: &x []\nkeys: {}\n":      "f:1:10 a YAML anchor",
 		"budgets: !!seq []\n":             "f:1:10 a YAML tag",
 		with("token: 5"):                  `f:6:5 a budget has no key "token"`,
 		with("tokens: 6"):                 `f:6:5 the key "tokens" is there twice`,

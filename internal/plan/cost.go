@@ -109,27 +109,66 @@ func largestBound(f Facts) int64 {
 // fit compares the plan with the budgets that are set.
 func (p *Plan) fit(f Facts) error {
 	p.NeedsPrice, p.USDRef = f.Budget.Pico >= 0 && f.Price == nil && p.ToCall.N > 0, f.USDRef
+	leastTokens, leastUSD, err := p.least(f)
+	if err != nil {
+		return err
+	}
 	if f.Budget.Tokens >= 0 {
-		least := p.Total.P50
-		if p.Output.Accuracy == Estimate {
-			least = satAdd(p.Input.P50, p.shortAnswers(f))
-		}
-		p.Fits = append(p.Fits, p.compare("token_budget", f.TokensRef, f.Budget.Tokens, f.Committed.Tokens, least, p.Total))
+		p.Fits = append(p.Fits, p.compare("token_budget", f.TokensRef, f.Budget.Tokens, f.Committed.Tokens, leastTokens, p.Total))
 	}
 	if f.Budget.Pico >= 0 && p.Cost != nil {
-		least := p.Cost.P50
-		if p.Output.Accuracy == Estimate {
-			short := *p
-			short.Output.P50 = p.shortAnswers(f)
-			c, err := cost(f, short)
-			if err != nil {
-				return err
-			}
-			least = c.P50
-		}
-		p.Fits = append(p.Fits, p.compare("budget.usd", f.USDRef, f.Budget.Pico, int64(f.Committed.Pico), least, *p.Cost))
+		x := p.compare("budget.usd", f.USDRef, f.Budget.Pico, int64(f.Committed.Pico), leastUSD, *p.Cost)
+		x.Dollars = true
+		p.Fits = append(p.Fits, x)
+	}
+	for _, s := range f.Shared {
+		p.share(f, s, leastTokens, leastUSD)
 	}
 	return nil
+}
+
+// least is what the run needs even if answers are short.
+func (p *Plan) least(f Facts) (tokens, pico int64, err error) {
+	tokens = p.Total.P50
+	if p.Output.Accuracy == Estimate {
+		tokens = satAdd(p.Input.P50, p.shortAnswers(f))
+	}
+	if p.Cost == nil {
+		return tokens, 0, nil
+	}
+	if p.Output.Accuracy != Estimate {
+		return tokens, p.Cost.P50, nil
+	}
+	short := *p
+	short.Output.P50 = p.shortAnswers(f)
+	c, err := cost(f, short)
+	return tokens, c.P50, err
+}
+
+// share compares the plan with a budget that runs share.
+func (p *Plan) share(f Facts, s Shared, leastTokens, leastUSD int64) {
+	name := "budget " + s.Name + " " + s.Label
+	if s.Job != "" {
+		name += " of " + s.Job
+	}
+	committed := s.Spent.Plus(s.Reserved).Plus(s.AtRisk)
+	if s.Limit.Tokens >= 0 {
+		x := p.compare(name+", tokens", s.Ref, s.Limit.Tokens, committed.Tokens, leastTokens, p.Total)
+		x.Shared, x.Spent, x.Reserved, x.AtRisk = &s, s.Spent.Tokens, s.Reserved.Tokens, s.AtRisk.Tokens
+		p.Fits = append(p.Fits, x)
+	}
+	switch {
+	case s.Limit.Pico < 0:
+	case p.Cost == nil:
+		if f.Price == nil && p.ToCall.N > 0 {
+			p.NeedsPrice, p.USDRef = true, s.Ref
+		}
+	default:
+		x := p.compare(name+", usd", s.Ref, s.Limit.Pico, int64(committed.Pico), leastUSD, *p.Cost)
+		x.Shared, x.Spent, x.Reserved, x.AtRisk = &s, int64(s.Spent.Pico), int64(s.Reserved.Pico), int64(s.AtRisk.Pico)
+		x.Dollars = true
+		p.Fits = append(p.Fits, x)
+	}
 }
 
 // shortAnswers is the output a run needs even if answers are short: a tenth of
@@ -173,7 +212,7 @@ func Decide(p Plan, allowPartial bool) error {
 
 func (x Fit) refusal(p Plan) error {
 	show := func(v int64) string {
-		if x.Name == "budget.usd" {
+		if x.Dollars {
 			return dollars(v)
 		}
 		return group(v)

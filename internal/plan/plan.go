@@ -59,6 +59,21 @@ type Facts struct {
 	TokensRef    string // where token_budget stands: "job.yaml:9"
 	USDRef       string // where budget.usd stands
 	Pacing       spec.Pacing
+	Shared       []Shared // budgets that the run shares with others
+}
+
+// Shared is how a budget stands that the run shares with others.
+type Shared struct {
+	Name     string       `json:"name"`
+	Job      string       `json:"job,omitempty"` // of a counter per job
+	Period   batch.Period `json:"period"`
+	Label    string       `json:"current"`             // 2026-11-23, 2026-W48, 2026-11 or total
+	Renews   *time.Time   `json:"renews_at,omitempty"` // nil: never
+	Ref      string       `json:"-"`
+	Limit    money.Limit  `json:"-"`
+	Spent    money.Amount `json:"-"`
+	Reserved money.Amount `json:"-"`
+	AtRisk   money.Amount `json:"-"`
 }
 
 // SampleItem is one item that was rendered and counted.
@@ -133,6 +148,13 @@ type Fit struct {
 	// not fit is a run refused whose answers nothing is known about.
 	Least int64 `json:"least"`
 	P50   int64 `json:"p50"`
+	// Of a budget that runs share: which, and what stands against it now, in
+	// tokens or pico-USD.
+	Shared   *Shared `json:"shared,omitempty"`
+	Spent    int64   `json:"spent,omitempty"`
+	Reserved int64   `json:"reserved,omitempty"`
+	AtRisk   int64   `json:"at_risk,omitempty"`
+	Dollars  bool    `json:"-"` // amounts are pico-USD
 }
 
 // Plan is the answer.

@@ -72,11 +72,14 @@ func (f Figure) label() string {
 
 func (x Fit) lines() []string {
 	limit, left := short(x.Limit), short(x.Left)
-	if x.Name == "budget.usd" {
-		limit, left = dollars(x.Limit), dollars(x.Left)
+	show := short
+	if x.Dollars {
+		limit, left, show = dollars(x.Limit), dollars(x.Left), dollars
 	}
 	head := x.Name + " " + limit
-	if x.Left < x.Limit {
+	if x.Shared != nil {
+		head += fmt.Sprintf(": %s spent, %s reserved, %s at risk, %s left", show(x.Spent), show(x.Reserved), show(x.AtRisk), left)
+	} else if x.Left < x.Limit {
 		head += ", " + left + " left"
 	}
 	switch {

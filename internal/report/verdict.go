@@ -158,6 +158,9 @@ func stoppedBudget(r Run) string {
 	case money.DimRetries:
 		limit = fmt.Sprintf("retry budget of %s", Count(r.Budget.Retries))
 	case money.DimNone:
+		if r.Reason != "" {
+			return strings.ToUpper(r.Reason[:1]) + r.Reason[1:] + ". " + left(r)
+		}
 	}
 	return fmt.Sprintf("The %s lets nothing more start. %s", limit, left(r))
 }
