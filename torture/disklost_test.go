@@ -41,10 +41,10 @@ func TestDiskNoDescriptors(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(seeded(t), 4))
 	w := calmWorld(t, 48, 10*time.Millisecond)
-	limits := []int{6 + rng.IntN(8), 14 + rng.IntN(6), 20 + rng.IntN(6)}
+	limits := []int{8 + rng.IntN(8), 64 + rng.IntN(64)}
 	if *everyFault {
 		limits = nil
-		for n := 5; n < 64; n++ {
+		for n := 8; n < 80; n += 3 { // with fewer Go itself does not begin
 			limits = append(limits, n)
 		}
 	}
