@@ -33,6 +33,7 @@ type grammar struct {
 	Plan       planCommand       `cmd:"" group:"begin" help:"Say what a run will call, cost and take, and spend nothing."`
 	Run        runCommand        `cmd:"" group:"runs" help:"Run a job spec to its end, or go on with its unfinished run."`
 	Status     statusCommand     `cmd:"" group:"runs" help:"Show where a run stands; the latest when none is named."`
+	Budgets    budgetsCommand    `cmd:"" group:"runs" help:"Show the budgets that runs share, or put a changed config.yaml in force."`
 	Watch      watchCommand      `cmd:"" group:"runs" help:"Follow a run until it ends."`
 	Wait       waitCommand       `cmd:"" group:"runs" help:"Wait for a run to end."`
 	Resume     resumeCommand     `cmd:"" group:"runs" help:"Go on with a stopped run, under new limits where given."`

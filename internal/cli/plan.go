@@ -77,7 +77,7 @@ func (inv *invocation) makePlan(sp *spec.Spec) (p plan.Plan, err error) {
 		mode = ModeWrite
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	s, err := inv.openAt(inv.ctx, dir, mode, "plan")
+	s, err := inv.sys.Open(inv.ctx, OpenOptions{DataDir: dir, Mode: mode, Command: "plan", Log: inv.p.err, Verbose: inv.g.Verbose, Config: inv.configFile()})
 	if err != nil {
 		return p, err
 	}

@@ -77,6 +77,9 @@ func (inv *invocation) printStatus(s app.Status) {
 		report.Count(s.Items.Total), report.Count(s.Items.OK), report.Count(s.Items.Failed), report.Count(s.Items.Skipped), report.Count(s.Items.Pending))))
 	p.row("cost", "%s", p.plain(statusCost(s)))
 	p.row("tokens", "%s", p.plain(statusTokens(s)))
+	for _, b := range s.Budgets {
+		p.row("shares", "%s", p.plain(b.Name+" · "+budgetLine(b)))
+	}
 	calls := fmt.Sprintf("%s · %s retries", report.Count(s.Attempts), report.Count(s.Retries))
 	if s.Unknown > 0 {
 		calls += fmt.Sprintf(" · %s of unknown fate", report.Count(s.Unknown))
@@ -107,6 +110,8 @@ func (inv *invocation) printStatus(s app.Status) {
 func (inv *invocation) hint(s app.Status) {
 	f := inv.dataFlag()
 	switch {
+	case s.State == batch.RunStoppedBudget && s.StoppedBy != "":
+		inv.p.note("raise budget %s in %s, or wait until it renews, and go on: batchwright%s resume %s", s.StoppedBy, inv.configFile(), f, s.RunID)
 	case s.State == batch.RunStoppedBudget:
 		inv.p.note("go on with a larger budget: batchwright%s resume %s --token-budget N", f, s.RunID)
 	case s.State == batch.RunPartial || s.State == batch.RunFailed && s.Items.Failed > 0:

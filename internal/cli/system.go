@@ -55,6 +55,7 @@ type OpenOptions struct {
 	Command string    // what the lock says of its holder
 	Log     io.Writer // where log lines go
 	Verbose bool      // log more than warnings
+	Config  string    // config.yaml, when not in the data directory
 }
 
 // Session is an opened data directory.

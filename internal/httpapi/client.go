@@ -93,6 +93,18 @@ func (c *Client) Resume(ctx context.Context, ref string, up app.Raise) (app.Star
 	return app.Started{Run: s.RunID, Resumed: s.Resumed, Ended: s.Ended, Note: s.Note, Items: s.Items}, err
 }
 
+// Budgets lists the budgets that runs share, and puts config.yaml in force
+// first where apply says so.
+func (c *Client) Budgets(ctx context.Context, apply bool) ([]app.BudgetStatus, error) {
+	var b budgetsReply
+	method, path := http.MethodGet, "/v1/budgets"
+	if apply {
+		method, path = http.MethodPost, path+"/apply"
+	}
+	err := c.do(ctx, method, path, nil, &b)
+	return b.Budgets, err
+}
+
 func runPath(ref, verb string) string {
 	if ref == "" {
 		ref = "latest"

@@ -27,6 +27,8 @@ type service struct {
 	runs  map[string]app.Status
 	raise app.Raise
 	fail  error
+	// applied: config.yaml was to be read again
+	applied bool
 }
 
 func newService() *service {
@@ -86,6 +88,11 @@ func (s *service) Resume(ctx context.Context, ref string, up app.Raise) (app.Sta
 	return app.Started{Run: st.RunID, Resumed: true, Note: "going on", Items: st.Items.Total}, err
 }
 
+func (s *service) Budgets(_ context.Context, apply bool) ([]app.BudgetStatus, error) {
+	s.applied = s.applied || apply
+	return []app.BudgetStatus{{Name: "team", Period: batch.PeriodMonth, Label: "2026-11"}}, s.fail
+}
+
 // contract is what every API does with the runs of newService.
 func contract(t *testing.T, api httpapi.API, behind *service) {
 	ctx := t.Context()
@@ -93,6 +100,12 @@ func contract(t *testing.T, api httpapi.API, behind *service) {
 		got, err := api.Status(ctx, ref)
 		if diff := cmp.Diff(behind.runs[ref], got); err != nil || diff != "" {
 			t.Errorf("status %q: %v\n%s", ref, err, diff)
+		}
+	}
+	for _, apply := range []bool{false, true} {
+		bs, err := api.Budgets(ctx, apply)
+		if err != nil || len(bs) != 1 || bs[0].Name != "team" || behind.applied != apply {
+			t.Errorf("budgets, apply %v: %+v, %v", apply, bs, err)
 		}
 	}
 	for _, ref := range []string{"r_2", "a/b", "a b", "r_1/pause", "?x", "ü"} {

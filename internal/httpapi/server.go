@@ -105,6 +105,12 @@ func New(api API) http.Handler {
 		s, err := api.Resume(r.Context(), r.PathValue("id"), q.raise())
 		answer(w, startedReply{RunID: s.Run, Resumed: s.Resumed, Ended: s.Ended, Note: s.Note, Items: s.Items}, err)
 	})
+	for pattern, apply := range map[string]bool{"GET /v1/budgets": false, "POST /v1/budgets/apply": true} {
+		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			bs, err := api.Budgets(r.Context(), apply)
+			answer(w, budgetsReply{bs}, err)
+		})
+	}
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &batch.Error{Kind: batch.NotFound, Op: "route", Ref: r.Method + " " + r.URL.Path, Msg: "there is no such route"})
 	})

@@ -7,6 +7,8 @@
 //	POST /v1/runs/{id}/pause         {"reason"} → status
 //	POST /v1/runs/{id}/cancel        {"reason","now"} → status
 //	POST /v1/runs/{id}/resume        {"tokens","pico_usd","retries","deadline_ms"} → started
+//	GET  /v1/budgets                 {"budgets":[budget]}: those that runs share
+//	POST /v1/budgets/apply           reads config.yaml again → {"budgets":[budget]}
 //
 // A status is app.Status. An error is {"error":{"kind","op","ref","message",
 // "hint","cause"}} with a status code by its kind; the client makes the same
@@ -32,6 +34,9 @@ type API interface {
 	Pause(ctx context.Context, ref, reason string) (app.Status, error)
 	Cancel(ctx context.Context, ref string, now bool, reason string) (app.Status, error)
 	Resume(ctx context.Context, ref string, up app.Raise) (app.Started, error)
+	// Budgets lists the budgets that runs share; with apply, config.yaml is read
+	// again and put in force first.
+	Budgets(ctx context.Context, apply bool) ([]app.BudgetStatus, error)
 }
 
 var (
@@ -47,6 +52,10 @@ const service = "batchwright"
 
 type listReply struct {
 	Runs []app.Status `json:"runs"`
+}
+
+type budgetsReply struct {
+	Budgets []app.BudgetStatus `json:"budgets"`
 }
 
 type stopRequest struct {

@@ -80,7 +80,7 @@ func opener(red *secret.Redactor) func(context.Context, cli.OpenOptions) (*cli.S
 func openForCLI(ctx context.Context, o cli.OpenOptions, red *secret.Redactor) (*cli.Session, error) {
 	mode := map[cli.Mode]Mode{cli.ModeRead: Read, cli.ModeWrite: Write, cli.ModeWork: Work}[o.Mode]
 	s, err := Open(ctx, Options{DataDir: o.DataDir, Mode: mode, Command: o.Command, Version: version.Current().Version,
-		Stdin: os.Stdin, Stderr: o.Log, Verbose: o.Verbose, Secrets: red})
+		Stdin: os.Stdin, Stderr: o.Log, Verbose: o.Verbose, Config: o.Config, Secrets: red})
 	if err != nil {
 		return nil, err
 	}

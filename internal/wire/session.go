@@ -56,6 +56,8 @@ type Options struct {
 	Stdin   io.Reader
 	Stderr  io.Writer
 	Verbose bool
+	// Config is where config.yaml is, when not in the data directory.
+	Config string
 	// Secrets learns every key that is read, and takes them out of log lines and
 	// of what the socket answers; nil: the session has one of its own.
 	Secrets *secret.Redactor
@@ -184,8 +186,14 @@ func (s *Session) open(ctx context.Context, o Options) error {
 	s.onClose(func(context.Context) error { return cold.Close() })
 	s.App = app.New(app.Config{Dir: s.Dir, Store: st, Cold: cold, Blobs: bloball.Registry(), Codec: codec, Providers: provall.Registry(),
 		Gates: &pacing.Gates{}, Prices: table, Client: clients(), Now: time.Now, Rand: mrand.Float64, NewID: newRunID,
-		Getenv: os.Getenv, ReadFile: os.ReadFile, Keys: keys, Secrets: s.secrets, Stdin: o.Stdin, Log: logger(o, slog.LevelError), Version: o.Version})
+		Getenv: os.Getenv, ReadFile: os.ReadFile, Keys: keys, Secrets: s.secrets, Stdin: o.Stdin, Log: logger(o, slog.LevelError), Version: o.Version,
+		Config: o.Config})
 	s.onClose(func(context.Context) error { return s.App.Close() })
+	if o.Mode != Read {
+		if err := s.App.ApplyBudgets(ctx); err != nil {
+			return err
+		}
+	}
 	if o.Mode != Work {
 		return nil
 	}
