@@ -12,7 +12,9 @@ import (
 
 // matcher finds values in texts. It does not change once it is made.
 type matcher struct {
-	values []string
+	// all holds every form, so that a value can be added without spelling the
+	// others again.
+	all []*form
 	// starts has a bit for every pair of bytes that a form of a value can begin
 	// with: a text is passed over by one look for each of its bytes.
 	starts [1 << 16 / 64]uint64
@@ -39,16 +41,18 @@ type atom struct {
 	raw string
 }
 
-func (m *matcher) with(value string) *matcher {
+// with is the matcher that finds the forms too.
+func (m *matcher) with(fs []*form) *matcher {
+	if len(fs) == 0 {
+		return m
+	}
 	next := &matcher{forms: map[uint16][]*form{}}
 	if m != nil {
-		next.values = append(next.values, m.values...)
+		next.all = append(next.all, m.all...)
 	}
-	next.values = append(next.values, value)
-	for _, v := range next.values {
-		for _, f := range formsOf(v) {
-			next.add(f)
-		}
+	next.all = append(next.all, fs...)
+	for _, f := range next.all {
+		next.add(f)
 	}
 	return next
 }

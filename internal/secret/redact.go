@@ -35,6 +35,7 @@ type Redactor struct {
 func (r *Redactor) Add(secrets ...Secret) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var all, long []*form
 	for _, s := range secrets {
 		v := s.Reveal()
 		if len(v) < Shortest || r.known[v] {
@@ -44,11 +45,14 @@ func (r *Redactor) Add(secrets ...Secret) {
 			r.known = map[string]bool{}
 		}
 		r.known[v] = true
-		r.all.Store(r.all.Load().with(v))
+		fs := formsOf(v)
+		all = append(all, fs...)
 		if len(v) >= ShortestPayload {
-			r.long.Store(r.long.Load().with(v))
+			long = append(long, fs...)
 		}
 	}
+	r.all.Store(r.all.Load().with(all))
+	r.long.Store(r.long.Load().with(long))
 }
 
 // Text returns text without any known secret. A text that holds none is

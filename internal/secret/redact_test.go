@@ -247,6 +247,18 @@ func FuzzRedactor(f *testing.F) {
 	})
 }
 
+// What every start of the program does.
+func BenchmarkAdd(b *testing.B) {
+	var ss []secret.Secret
+	for i := range 8 {
+		ss = append(ss, secret.New(fmt.Sprintf("sk-%c-live-0123456789abcdef-0123456789abcdef-%d", 'a'+i, i)))
+	}
+	for b.Loop() {
+		var r secret.Redactor
+		r.Add(ss...)
+	}
+}
+
 func BenchmarkRedactor(b *testing.B) {
 	line := `time=2026-11-23T20:20:20.000Z level=INFO msg="attempt ended" run=r_abc item=item-17 class=transient url=https://api.openai.com/v1 took=1.2s` + "\n"
 	text := strings.Repeat(line, 1<<20/len(line))

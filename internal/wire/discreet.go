@@ -39,12 +39,14 @@ func (w discreetWriter) Write(b []byte) (int, error) {
 // learn makes the values known that the names of environment variables call
 // secret. Paths and addresses are none.
 func learn(red *secret.Redactor, environ []string) {
+	var found []secret.Secret
 	for _, kv := range environ {
 		name, v, _ := strings.Cut(kv, "=")
 		if len(v) >= secret.ShortestPayload && secret.Telling(name) && !strings.HasPrefix(v, "/") && !strings.HasPrefix(v, ".") && !strings.Contains(v, "://") {
-			red.Add(secret.New(v))
+			found = append(found, secret.New(v))
 		}
 	}
+	red.Add(found...)
 }
 
 // noCore keeps the memory of this process, where keys are, out of core files.

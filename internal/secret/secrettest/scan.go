@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
 )
 
 // Find is a secret that was found.
@@ -115,7 +117,46 @@ func (s *Scanner) Tree(root string) ([]Find, error) {
 		}
 		s.Files++
 		found = append(found, s.Text(name, b)...)
+		if !bytes.HasPrefix(b, []byte("PAR1")) {
+			return nil
+		}
+		rows, err := parquetText(b)
+		if err != nil {
+			return err
+		}
+		s.Unpacked++
+		found = append(found, s.Text(name+" (its rows)", rows)...)
 		return nil
 	})
 	return found, err
+}
+
+// parquetText is every value of a Parquet file, a line each.
+func parquetText(b []byte) ([]byte, error) {
+	f, err := parquet.OpenFile(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	for _, g := range f.RowGroups() {
+		rows := g.Rows()
+		for buf := make([]parquet.Row, 64); ; {
+			n, err := rows.ReadRows(buf)
+			for _, row := range buf[:n] {
+				for _, v := range row {
+					out.WriteString(v.String() + "\n")
+				}
+			}
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return nil, errors.Join(err, rows.Close())
+			}
+		}
+		if err := rows.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return out.Bytes(), nil
 }
