@@ -15,7 +15,7 @@ RACE     := ./internal/batch/... ./internal/money/... ./internal/store/... ./int
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test browser race check lint fmt tidy docs fuzz bench model torture torture-disk demo-llm cross clean
+.PHONY: help build test browser race check lint fmt tidy docs fuzz bench model worlds torture torture-disk demo-llm cross clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,8 +68,14 @@ bench: build ## batchwright beside a bare client loop, and the packages' own ben
 model: ## the models of the protocol, and each bug planted in them; DEEP=1 larger sizes; needs spin and gcc
 	$(GO) run ./model $(if $(DEEP),-deep -mem 6000)
 
-torture: build ## the long crash runs against the real binary
-	$(GO) run -tags $(TAGS) ./torture -bin bin/batchwright
+worlds: ## play SEEDS (100000) simulated worlds of the whole engine from seed FROM (1) on
+	CGO_ENABLED=0 $(GO) test -tags $(TAGS) ./internal/lease -run '^TestSimulation$$' -count=1 -timeout 24h -v -simulation.seeds $(or $(SEEDS),100000) -simulation.from $(or $(FROM),1)
+
+KILLS    ?= 1000
+SEED     ?= 0
+torture: ## kill it KILLS times (1000), at random and at every point there is; SEED repeats a storm
+	CGO_ENABLED=0 $(GO) build -tags $(TAGS),failpoints -o bin/batchwright-failpoints ./cmd/batchwright
+	$(GO) run -tags $(TAGS) ./torture -bin bin/batchwright-failpoints -mode all -kills $(KILLS) $(if $(filter-out 0,$(SEED)),-seed $(SEED))
 
 torture-disk: ## every fault of disk and kernel: system calls that fail or kill, full disks; needs strace, and root or a user namespace
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) ./torture -run '^TestDisk' -count=1 -timeout 80m -v -torture.disk

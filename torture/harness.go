@@ -48,6 +48,14 @@ type world struct {
 	dir string
 	url string
 	rng *rand.Rand
+
+	load load
+	ref  calm
+	end  func() // stops the provider
+
+	newest, past string // the newest run, and the last one whose bill is closed
+	ended        bool   // the newest run is at its end
+	unknown      int64  // its calls of unknown fate
 }
 
 func torture(c config) (err error) {
@@ -195,12 +203,19 @@ func (w *world) verify(name string) error {
 	out, err := w.command(name, "verify", "--json").CombinedOutput()
 	if err != nil {
 		// Killed before the run was stored: there is nothing to verify yet.
-		if e, ok := errors.AsType[*exec.ExitError](err); ok && e.ExitCode() == 10 {
+		if nothingYet(err, out) {
 			return nil
 		}
 		return fmt.Errorf("verify: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// nothingYet reports whether a command ended because there is no run yet: it
+// was killed before, or in the middle of making the store.
+func nothingYet(err error, said []byte) bool {
+	e, ok := errors.AsType[*exec.ExitError](err)
+	return ok && (e.ExitCode() == 10 || e.ExitCode() == 78 && bytes.Contains(said, []byte("the store has schema")))
 }
 
 // ledger is what the run's own records say of its money.

@@ -239,8 +239,9 @@ func (a *App) launch(ctx context.Context, r store.Run, sp *spec.Spec) error {
 	if err := a.enrol(ctx, r, sp); err != nil {
 		return err
 	}
-	a.cfg.Worker.Add(w)
-	failpoint.Hit("launch.added")
+	// The worker learns of the run once it is running. A bell of the time before,
+	// to finish a run whose stop is just being taken back, would else be heard
+	// on both sides of that, and end what goes on.
 	if r.State != batch.RunDelivering {
 		from := append(resumable(), batch.RunSucceeded, batch.RunPartial, batch.RunFailed)
 		if err := a.store.Transition(ctx, r.ID, from, batch.RunRunning, ""); err != nil {
@@ -248,6 +249,8 @@ func (a *App) launch(ctx context.Context, r store.Run, sp *spec.Spec) error {
 		}
 	}
 	failpoint.Hit("launch.running")
+	a.cfg.Worker.Add(w)
+	failpoint.Hit("launch.added")
 	return a.cfg.Worker.Rouse(ctx, r.ID)
 }
 
