@@ -281,7 +281,7 @@ func (a *App) putSegment(ctx context.Context, id batch.RunID, body []byte) (stri
 // dropSegment removes a file that no pointer names any more. A failure leaves
 // an orphan, which no reader looks at.
 func (a *App) dropSegment(ctx context.Context, id batch.RunID, name string, now store.Segment) {
-	if name == now.Name || name == now.Attempts {
+	if name == now.Name || name == now.Attempts { // guard: NOT_POINTED_AT
 		return
 	}
 	if err := a.cold.Delete(ctx, a.dir.SegmentKey(id, name)); err != nil {

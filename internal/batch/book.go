@@ -51,7 +51,7 @@ func (b *Book) Start(i int, worst money.Amount) error {
 	if b.Done.Get(i) || b.Started.Get(i) {
 		panic("batch: start of an item that is done or on the wire")
 	}
-	if !worst.Within(b.Free()) {
+	if !worst.Within(b.Free()) { // guard: WITHIN_LEASE
 		return ErrOverdrawn
 	}
 	b.Started.Set(i)

@@ -26,7 +26,7 @@ func FitLevel(levels []Level, costs []money.Amount) (sum money.Amount, n, level 
 	for _, c := range costs {
 		next := sum.Plus(c)
 		for i, l := range levels {
-			if d := l.Limit.Exceeded(l.Committed(), next); d != money.DimNone {
+			if d := l.Limit.Exceeded(l.Committed(), next); d != money.DimNone { // guard: WITHIN_BUDGET
 				return sum, n, i, d
 			}
 		}

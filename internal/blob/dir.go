@@ -125,7 +125,7 @@ func (f *Draft) CommitNew() error {
 
 func (f *Draft) settle() error {
 	failpoint.Hit("draft.sync.before")
-	err := f.Sync()
+	err := f.Sync() // guard: SYNCED_FIRST
 	return errors.Join(err, f.File.Close())
 }
 

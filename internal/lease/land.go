@@ -18,7 +18,7 @@ func (m *Machine) Landed(now time.Time, f Landing) {
 	m.inAir--
 	m.short = money.DimNone // money may have become free
 	res := f.Result
-	if res.Sent == provider.NotSent && res.Class != batch.ClassOK {
+	if res.Sent == provider.NotSent && res.Class != batch.ClassOK { // guard: NO_BYTE_LEFT
 		m.takeBack(now, f, it)
 		return
 	}
@@ -106,7 +106,7 @@ func (m *Machine) charge(it *item, res provider.Result) (money.Amount, bool) {
 	}
 	// An error status without usage (a filter that answers 400) is not billed.
 	silent := t.Billed && !res.HasUsage && res.Status < 300
-	if res.Sent == provider.MaybeRun || t.PerhapsPaid || silent {
+	if res.Sent == provider.MaybeRun || t.PerhapsPaid || silent { // guard: WORST_CASE
 		return it.worst, true
 	}
 	return money.Amount{Retries: retries}, false

@@ -29,14 +29,14 @@ func (d *DB) Claim(ctx context.Context, c store.Claim) (got store.Shard, status 
 		if err != nil {
 			return err
 		}
-		if r.State != batch.RunRunning || r.Target != "" {
+		if r.State != batch.RunRunning || r.Target != "" { // guard: RUN_LIVE
 			return nil
 		}
 		s, err := shardRow(ctx, tx, c.Ref.Run, c.Ref.Shard)
 		if batch.KindOf(err) == batch.NotFound && err != nil {
 			return nil //nolint:nilerr // sealed away: the bell is stale
 		}
-		if err != nil || s.Ref.Epoch != c.Ref.Epoch || s.State != batch.ShardOpen {
+		if err != nil || s.Ref.Epoch != c.Ref.Epoch || s.State != batch.ShardOpen { // guard: STILL_OPEN
 			return err
 		}
 		draw, err := d.draw(ctx, tx, r)
@@ -90,7 +90,7 @@ func (d *DB) park(ctx context.Context, tx txn, r store.Run, s store.Shard, dim m
 func (d *DB) stopIfStuck(ctx context.Context, tx txn, r store.Run, dim money.Dimension) error {
 	var live, parked int
 	err := tx.QueryRowContext(ctx, `SELECT coalesce(sum(state IN (0,1)),0), coalesce(sum(state=3),0) FROM shard WHERE run_id=?`, r.ID).Scan(&live, &parked)
-	if err != nil || live > 0 || parked == 0 || r.Target != "" || r.State != batch.RunRunning {
+	if err != nil || live > 0 || parked == 0 || r.Target != "" || r.State != batch.RunRunning { // guard: ALL_PARKED
 		return err
 	}
 	if waits, err := d.waits(ctx, tx, r); err != nil || waits {
@@ -121,6 +121,7 @@ func (d *DB) TopUp(ctx context.Context, ref batch.LeaseRef, x money.Amount) (hit
 			hit = dim
 			return noteShort(ctx, tx, ref.Run, batch.Shortage{Budget: ls[level].ID, Dim: dim, Need: x.In(dim)})
 		}
+		// guard: FENCE
 		r, err := tx.ExecContext(ctx, `UPDATE shard SET res_tok=res_tok+?, res_pico=res_pico+?, res_retry=res_retry+?
  WHERE run_id=? AND shard=? AND epoch=? AND state=1`, x.Tokens, int64(x.Pico), x.Retries, ref.Run, ref.Shard, ref.Epoch)
 		if err != nil {
@@ -142,9 +143,11 @@ func (d *DB) TopUp(ctx context.Context, ref batch.LeaseRef, x money.Amount) (hit
 const advanceSQL = `UPDATE shard SET seq=?1, done=?2, started=?3, attempts=?4, lost=?5, item_tokens=?6,
  open_tok=?7, open_pico=?8, open_retry=?9, spent_tok=?10, spent_pico=?11, spent_retry=?12,
  ok=?13, failed=?14, skipped=?15, calls=?16, unknown=?17, u_input=?18, u_output=?19, u_cached=?20, u_write=?21, u_reasoning=?22
- WHERE run_id=?23 AND shard=?24 AND epoch=?25 AND state=1
- AND (?26=0 OR (?7+?10<=res_tok AND ?8+?11<=res_pico AND ?9+?12<=res_retry))`
+ WHERE run_id=?23 AND shard=?24 AND epoch=?25 AND state=1 -- guard: FENCE
+ AND (?26=0 OR (?7+?10<=res_tok AND ?8+?11<=res_pico AND ?9+?12<=res_retry)) -- guard: WITHIN_LEASE
+`
 
+// guard: CHUNK_ONCE
 const chunkSQL = `INSERT INTO chunk (run_id, shard, epoch, seq, body) VALUES (?,?,?,?,?) ON CONFLICT (run_id, shard, epoch, seq) DO NOTHING`
 
 const failureSQL = `INSERT INTO failure (run_id, ordinal, item_id, class, message, attempts) VALUES (?,?,?,?,?,?)
@@ -223,10 +226,10 @@ func (d *DB) Release(ctx context.Context, ref batch.LeaseRef, notBefore int64, s
 		if err != nil {
 			return err
 		}
-		if s.Ref.Epoch != ref.Epoch || s.State != batch.ShardLeased {
+		if s.Ref.Epoch != ref.Epoch || s.State != batch.ShardLeased { // guard: FENCE
 			return batch.ErrFenced
 		}
-		if !s.Book.Open.IsZero() {
+		if !s.Book.Open.IsZero() { // guard: NOTHING_OPEN
 			return &batch.Error{Kind: batch.Internal, Op: "release", Ref: ref.String(), Msg: "calls of the lease may be on the wire"}
 		}
 		settled, draw := s.Book.Settle(), s.Draw

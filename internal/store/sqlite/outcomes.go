@@ -83,6 +83,7 @@ func (d *DB) Seal(ctx context.Context, seg store.Segment, throughRow int64) erro
 		}
 		from := seg.Stretch * r.StretchShards()
 		to := from + r.StretchShards()
+		// guard: SEAL_THROUGH
 		if _, err := tx.ExecContext(ctx, "DELETE FROM chunk WHERE run_id=? AND shard>=? AND shard<? AND row<=?", seg.Run, from, to, throughRow); err != nil {
 			return err
 		}

@@ -127,7 +127,8 @@ func levels(ctx context.Context, q querier, run batch.RunID, draw int64) ([]batc
 // reserve holds x on every row of a draw, or returns the dimension that
 // refused and leaves the transaction to be rolled back by the caller if any
 // earlier level was taken (none is when the caller has asked Fit first).
-// Guard I4: spent + reserved + at_risk + x <= limit, one conditional update each.
+// Spent + reserved + at_risk + x <= limit, one conditional update each.
+// guard: WITHIN_BUDGET
 func reserve(ctx context.Context, tx txn, ls []batch.Level, x money.Amount) (money.Dimension, error) {
 	for _, l := range ls {
 		r, err := tx.ExecContext(ctx, `UPDATE budget SET res_tok=res_tok+?1, res_pico=res_pico+?2, res_retry=res_retry+?3

@@ -121,7 +121,7 @@ func (d *DB) audit(ctx context.Context, tx txn, id batch.RunID, now int64, all b
 		return err
 	}
 	over := r.State == batch.RunDelivering || (leased == 0 && (r.Target != "" || (r.State == batch.RunRunning && r.Closed == r.Shards())))
-	if over {
+	if over { // guard: FINISH_AGAIN
 		if finishRung > before {
 			return nil
 		}
@@ -136,6 +136,7 @@ func (d *DB) audit(ctx context.Context, tx txn, id batch.RunID, now int64, all b
 			return err
 		}
 	}
+	// guard: RING_AGAIN
 	ss, err := shards(ctx, tx, "run_id=? AND state=0 AND not_before<=? AND rung_at<=?", id, now, before)
 	if err != nil {
 		return err
@@ -164,6 +165,7 @@ func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
 			return &batch.Error{Kind: batch.Internal, Op: "late answer", Ref: l.Ref.String(), Msg: "the lease is current"}
 		}
 		draw := int64(0)
+		// guard: LATE_ONCE
 		err = tx.QueryRowContext(ctx, "DELETE FROM lost WHERE run_id=? AND shard=? AND epoch=? AND item=? RETURNING draw",
 			l.Ref.Run, l.Ref.Shard, l.Ref.Epoch, l.Index).Scan(&draw)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -179,6 +181,7 @@ func (d *DB) Late(ctx context.Context, l store.Late) (kept bool, err error) {
 		}
 		// The outcome is kept only if nobody has the item: a lease holder writes
 		// whole books, so a leased shard is not touched.
+		// guard: NOBODY_ELSE, guard: NOT_DONE
 		free := !sealed && (s.State == batch.ShardOpen || s.State == batch.ShardParked)
 		kept = l.Outcome != nil && l.State != batch.ItemPending && free && !s.Book.Done.Get(l.Index)
 		if err := d.recordLate(ctx, tx, l, kept); err != nil {
