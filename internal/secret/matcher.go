@@ -129,14 +129,12 @@ func newForm(s string, fold bool) *form {
 
 // add enters what the form can begin with.
 func (m *matcher) add(f *form) {
-	seen := map[uint16]bool{}
 	pair := func(a, b byte) {
 		k := uint16(a)<<8 | uint16(b)
 		m.starts[k/64] |= 1 << (k % 64)
 		m.single[a] = true
-		if !seen[k] {
-			seen[k] = true
-			m.forms[k] = append(m.forms[k], f)
+		if have := m.forms[k]; len(have) == 0 || have[len(have)-1] != f {
+			m.forms[k] = append(have, f)
 		}
 	}
 	a, b := f.atoms[0], f.atoms[1]
