@@ -79,7 +79,7 @@ func (m *Machine) takeBack(now time.Time, f Landing, it *item) {
 	it.phase = ready
 	it.last = batch.ClassUnsent
 	m.touch(now)
-	if m.stopped || m.stage != working {
+	if m.stopped || m.stage != working || f.Start.IsZero() {
 		return
 	}
 	n, since := m.cfg.Lane.Unreached(now)

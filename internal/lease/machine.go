@@ -162,7 +162,7 @@ type Release struct {
 type Landing struct {
 	Item   int
 	Result provider.Result
-	Start  time.Time
+	Start  time.Time // zero when nobody tried to send it
 }
 
 // phase is where an item of a leased shard stands.

@@ -31,6 +31,7 @@ type process struct {
 	held    map[batch.LeaseRef]bool
 	queue   []queued
 	writing bool
+	pulse   lease.Pulse
 }
 
 // work is a run as one process knows it.
@@ -105,6 +106,7 @@ func (w *world) spawn() {
 }
 
 func (p *process) start() {
+	p.pulse = lease.NewPulse(p.w.now, ttl)
 	stale := ttl
 	if p.w.plan.alone {
 		stale = 0
@@ -150,16 +152,19 @@ func (p *process) beat() {
 		w.note("frozen %s until %v", p.id, p.frozen.Sub(epoch))
 		return
 	}
+	began := w.now
 	var ids []batch.RunID
 	for _, r := range p.runs {
 		ids = append(ids, r.job.id)
 		row, err := p.store.Run(bg, r.job.id)
 		if err != nil {
-			continue
+			return
 		}
 		p.follow(r, row)
 	}
-	_, _ = p.store.Reap(bg, p.id, ttl.Microseconds(), ids)
+	if _, err := p.store.Reap(bg, p.id, ttl.Microseconds(), ids); err == nil {
+		p.pulse.Beat(began)
+	}
 }
 
 // follow stops a run that may start nothing, and takes one up again that goes
@@ -397,15 +402,22 @@ func (d *driver) fly(f lease.Flight) {
 		d.m.Landed(w.now, lease.Landing{Item: f.Item, Result: r, Start: start})
 		d.pump()
 	}
-	w.after(d.p, w.soon(20*time.Millisecond), "gate", func() {
-		if d.lost || d.r.stopped {
-			land(provider.Result{Class: batch.ClassUnsent, Sent: provider.NotSent, Message: "stopped before it was sent"}, w.now)
+	age := d.p.pulse.Age()
+	var gate func()
+	gate = func() {
+		if !d.lost && !d.r.stopped && d.p.pulse.Age() == age && !d.p.pulse.Fresh(w.now) {
+			w.after(d.p, 100*time.Millisecond, "gate", gate)
+			return
+		}
+		if d.lost || d.r.stopped || d.p.pulse.Age() != age {
+			land(provider.Result{Class: batch.ClassUnsent, Sent: provider.NotSent, Message: "stopped before it was sent"}, time.Time{})
 			return
 		}
 		start := w.now
 		res, latency := w.serve(d.r.job, f)
 		w.after(d.p, latency, "landing", func() { land(res, start) })
-	})
+	}
+	w.after(d.p, w.soon(20*time.Millisecond), "gate", gate)
 }
 
 // flaky is the store as a process sees it: a call may fail before it reaches

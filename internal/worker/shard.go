@@ -98,8 +98,11 @@ func (s *shard) obey(ctx context.Context, o lease.Orders) (replied bool) {
 		failpoint.Hit("advance.queued")
 		s.w.commit.in <- write{o.Write.Delta, o.Write.Items, s.reply}
 	}
-	for _, f := range o.Fly {
-		go s.fly(f)
+	if len(o.Fly) > 0 {
+		age := s.w.pulse.age()
+		for _, f := range o.Fly {
+			go s.fly(f, age)
+		}
 	}
 	if o.End != "" {
 		s.w.end(ctx, s.r, batch.RunFailed, o.End)
@@ -170,13 +173,21 @@ func (s *shard) tell(ctx context.Context, late []store.Late) {
 	}
 }
 
-// fly makes one call: it waits at the gate, calls, and reports.
-func (s *shard) fly(f lease.Flight) {
+// fly makes one call: it waits at the gate, calls, and reports. age is that of
+// the worker's pulse when the call was started.
+func (s *shard) fly(f lease.Flight, age int) {
 	l := s.r.Lane
 	est := l.estimate(f.Call)
+	stopped := provider.Result{Class: batch.ClassUnsent, Sent: provider.NotSent, Message: "stopped before it was sent"}
 	if err := l.Gate.Acquire(s.waits, est); err != nil {
 		l.put(1)
-		s.ends <- lease.Landing{Item: f.Item, Result: provider.Result{Class: batch.ClassUnsent, Sent: provider.NotSent, Message: "stopped before it was sent"}}
+		s.ends <- lease.Landing{Item: f.Item, Result: stopped}
+		return
+	}
+	if !s.w.pulse.await(s.waits, s.w.cfg.Now, age) {
+		l.Gate.Release(observe(stopped, est))
+		l.put(1)
+		s.ends <- lease.Landing{Item: f.Item, Result: stopped}
 		return
 	}
 	start := s.w.cfg.Now()

@@ -180,3 +180,36 @@ func TestACallThatPanicsFailsItsItemAlone(t *testing.T) {
 		t.Errorf("%d tokens are spent, want %d", r.Budget.Spent.Tokens, want)
 	}
 }
+
+// A process that stood still finds its run cancelled: what waited at the gate
+// does not go out before it has looked.
+func TestAProcessThatStoodStillSendsNothingBeforeItHasLooked(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	j := newJob("r_still", 10, 10)
+	j.lane = 1
+	var still atomic.Int64
+	c := h.hire(nil, func(cfg *worker.Config) {
+		cfg.Now = func() time.Time { return time.Now().Add(time.Duration(still.Load())) }
+	})
+	come, wait := make(chan struct{}, 10), make(chan struct{})
+	j.fake.say = func(context.Context, int64, int) provider.Result {
+		come <- struct{}{}
+		<-wait
+		return answer
+	}
+	c.begin(j)
+	<-come
+	h.until("calls wait at the gate", func() bool {
+		s, err := h.db.Shard(h.ctx, j.id, 0)
+		h.ok(err)
+		return s.Book.Started.Count() > 1
+	})
+	still.Store(int64(time.Minute))
+	h.ok(h.db.SetTarget(h.ctx, j.id, batch.RunCancelled, "cancelled elsewhere"))
+	close(wait)
+	h.comes(j.id, batch.RunCancelled)
+	if n := j.fake.seen(); n != 1 {
+		t.Errorf("%d calls were made", n)
+	}
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/failpoint"
+	"github.com/batchwright/batchwright/internal/lease"
 	"github.com/batchwright/batchwright/internal/segment"
 	"github.com/batchwright/batchwright/internal/store"
 )
@@ -47,6 +48,7 @@ type Worker struct {
 	draining bool
 
 	held   held
+	pulse  pulse
 	loops  sync.WaitGroup // committer and heart
 	shards sync.WaitGroup
 	cancel context.CancelFunc
@@ -73,6 +75,7 @@ func (w *Worker) Start(ctx context.Context, alone bool) error {
 	if alone {
 		stale = 0
 	}
+	w.pulse.begin(w.cfg.Now(), w.cfg.TTL)
 	if _, err := w.cfg.Store.Reap(ctx, w.cfg.ID, stale.Microseconds(), nil); err != nil {
 		return err
 	}
@@ -221,34 +224,47 @@ func (w *Worker) beat(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		ids := []batch.RunID{}
-		for _, r := range w.all() {
-			ids = append(ids, r.ID)
-			w.follow(ctx, r)
-		}
-		if _, err := w.cfg.Store.Reap(ctx, w.cfg.ID, w.cfg.TTL.Microseconds(), ids); err != nil && ctx.Err() == nil {
+		if err := w.look(ctx); err != nil && ctx.Err() == nil {
 			w.fault(err)
 		}
 	}
 }
 
+// look is one beat. Calls may be sent for a while after one that the store
+// answered.
+func (w *Worker) look(ctx context.Context) error {
+	began := w.cfg.Now()
+	ids := []batch.RunID{}
+	for _, r := range w.all() {
+		ids = append(ids, r.ID)
+		if err := w.follow(ctx, r); err != nil {
+			return err
+		}
+	}
+	if _, err := w.cfg.Store.Reap(ctx, w.cfg.ID, w.cfg.TTL.Microseconds(), ids); err != nil {
+		return err
+	}
+	w.pulse.beat(began)
+	return nil
+}
+
 // follow stops a run that the store says must not start calls, and one whose
 // deadline has passed.
-func (w *Worker) follow(ctx context.Context, r *Run) {
+func (w *Worker) follow(ctx context.Context, r *Run) error {
 	row, err := w.cfg.Store.Run(ctx, r.ID)
 	if err != nil {
-		return
+		return err
 	}
 	if row.State == batch.RunRunning && row.Target == "" && row.DeadlineAt > 0 && w.cfg.Now().UnixMicro() >= row.DeadlineAt {
 		if err := w.cfg.Store.SetTarget(ctx, r.ID, batch.RunDeadlineExceeded, "the deadline has passed"); err != nil {
-			w.fault(err)
-			return
+			return err
 		}
 		row.Target = batch.RunDeadlineExceeded
 	}
 	if row.State != batch.RunRunning || row.Target != "" {
 		r.stop()
 	}
+	return nil
 }
 
 // end asks the run to end as target.
@@ -320,6 +336,53 @@ func (h *held) LetGo(ref batch.LeaseRef) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.refs, ref)
+}
+
+// pulse is a lease.Pulse that calls wait on.
+type pulse struct {
+	mu   sync.Mutex
+	p    lease.Pulse
+	next chan struct{} // closed by the next beat
+}
+
+func (p *pulse) begin(now time.Time, ttl time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.p, p.next = lease.NewPulse(now, ttl), make(chan struct{})
+}
+
+func (p *pulse) beat(began time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.p.Beat(began)
+	close(p.next)
+	p.next = make(chan struct{})
+}
+
+func (p *pulse) age() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.p.Age()
+}
+
+// await returns once a call that was started at an age may be sent; false when
+// it may not any more.
+func (p *pulse) await(ctx context.Context, now func() time.Time, age int) bool {
+	for {
+		p.mu.Lock()
+		fresh, old, next := p.p.Fresh(now()), p.p.Age() != age, p.next
+		p.mu.Unlock()
+		if old || ctx.Err() != nil {
+			return false
+		}
+		if fresh {
+			return true
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+		}
+	}
 }
 
 func (w *Worker) fault(err error) { w.cfg.Log.Error("store", "err", err.Error()) }
