@@ -5,11 +5,13 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/money"
 	"github.com/batchwright/batchwright/internal/provider"
 	"github.com/batchwright/batchwright/internal/store"
+	"github.com/batchwright/batchwright/internal/worker"
 )
 
 // troubled is a store that fails for a while.
