@@ -213,8 +213,9 @@ func (e *Endpoint) exchange(ctx context.Context, c Call, id string, key secret.S
 			e.bodies.Put(buf)
 		}
 	}()
-	n, err := buf.ReadFrom(io.LimitReader(resp.Body, e.BodyCap+1))
-	if err == nil && n > e.BodyCap {
+	most := e.most(c)
+	n, err := buf.ReadFrom(io.LimitReader(resp.Body, most+1))
+	if err == nil && n > most {
 		err = errTooLong
 	}
 	if err != nil {
@@ -276,6 +277,17 @@ func (e *Endpoint) request(ctx context.Context, c Call, id string, key secret.Se
 		req.Header["X-Client-Request-Id"] = []string{id}
 	}
 	return req, t, nil
+}
+
+// most is how many bytes an answer to a call can have: what is around it, and
+// the longest tokens there are, escaped, for as many as it may have. A body
+// beyond it is no answer, and is not read into memory that a lane of such calls
+// would take all of.
+func (e *Endpoint) most(c Call) int64 {
+	if c.OutputBound <= 0 {
+		return e.BodyCap
+	}
+	return min(e.BodyCap, 4<<20+256*min(c.OutputBound, e.BodyCap))
 }
 
 var errTooLong = errors.New("the answer is larger than any answer can be")
