@@ -20,8 +20,8 @@ import (
 
 	"github.com/batchwright/batchwright/internal/batch"
 	"github.com/batchwright/batchwright/internal/provider"
-	"github.com/batchwright/batchwright/internal/secret"
 	"github.com/batchwright/batchwright/internal/provider/openai"
+	"github.com/batchwright/batchwright/internal/secret"
 	"github.com/batchwright/batchwright/internal/simulator"
 )
 
