@@ -69,6 +69,11 @@ func refuse(yes bool) func(*world) error {
 	}
 }
 
+// share gives the data directory a budget that all its runs draw on.
+func share(w *world) error {
+	return os.WriteFile(filepath.Join(w.dir, "data-storm", "config.yaml"), []byte("budgets:\n  - {name: all, period: total, tokens: 100000000}\n"), 0o600)
+}
+
 // scene is a row of steps in one data directory. Each process takes up what the
 // one before has left.
 type scene struct {
@@ -123,6 +128,14 @@ var scenes = []scene{
 	}},
 	{name: "taken back", steps: func() []step { // a cancel that was stored and not done, and a start that goes on
 		return []step{{at: "send.body"}, {at: "cancel.stored", verb: []string{"cancel"}}, {at: "finish.sealed", orders: "finish.begin=wait:200ms"}, {}}
+	}},
+	{name: "shared budgets", steps: func() []step {
+		ss := []step{{}}
+		again := []string{"retry", "--error-code", "invalid_request"}
+		for _, p := range slices.Concat(edges("set-budgets"), edges("set-draws")) {
+			ss = append(ss, step{at: p, before: share, verb: again})
+		}
+		return append(ss, step{verb: again})
 	}},
 	{name: "limits", steps: func() []step {
 		ss := at("send.body")
