@@ -93,7 +93,7 @@ func (a *App) VerifyAgainst(ctx context.Context, ref string, witness io.Reader) 
 			return x.v, err
 		}
 	}
-	for _, step := range []func() error{x.rows, x.frozenSpec, x.items, x.results, x.counts, x.ledger, x.witness, x.delivered} {
+	for _, step := range []func() error{x.rows, x.frozenSpec, x.items, x.results, x.counts, x.ledger, x.shared, x.witness, x.delivered} {
 		if err := step(); err != nil {
 			return x.v, err
 		}
