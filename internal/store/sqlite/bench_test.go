@@ -13,10 +13,24 @@ import (
 
 // BenchmarkClaim is one lease taken and handed back with its money settled:
 // what a shard costs beside its calls.
-func BenchmarkClaim(b *testing.B) {
+func BenchmarkClaim(b *testing.B) { benchmarkClaim(b) }
+
+// BenchmarkClaimNested is the same under two budgets that runs share.
+func BenchmarkClaimNested(b *testing.B) {
+	benchmarkClaim(b, batch.Budget{Name: "job", PerJob: true, Period: batch.PeriodDay, Zone: "Europe/Berlin", Limit: money.Limit{Tokens: 1 << 50, Pico: -1, Retries: -1}},
+		batch.Budget{Name: "team", Period: batch.PeriodMonth, Zone: "Europe/Berlin", Limit: money.Limit{Tokens: 1 << 50, Pico: -1, Retries: -1}})
+}
+
+func benchmarkClaim(b *testing.B, bs ...batch.Budget) {
 	ctx := context.Background()
 	d := opened(b, Config{Path: filepath.Join(fast(b), "batchwright.db")})
+	if err := d.SetBudgets(ctx, bs, nil); err != nil {
+		b.Fatal(err)
+	}
 	r := aRun("r_1")
+	for _, x := range bs {
+		r.Draws = append(r.Draws, x.Name)
+	}
 	r.Items, r.ShardSize, r.Window = 2000, 50, 40
 	r.Budget.Limit = money.Limit{Tokens: 1 << 50, Pico: 1 << 60, Retries: -1}
 	if err := d.CreateRun(ctx, r); err != nil {
