@@ -154,7 +154,7 @@ type Fit struct {
 	Spent    int64   `json:"spent,omitempty"`
 	Reserved int64   `json:"reserved,omitempty"`
 	AtRisk   int64   `json:"at_risk,omitempty"`
-	Dollars  bool    `json:"-"` // amounts are pico-USD
+	Dollars  bool    `json:"is_pico_usd,omitempty"` // or tokens
 }
 
 // Plan is the answer.
