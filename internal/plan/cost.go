@@ -151,10 +151,13 @@ func (p *Plan) share(f Facts, s Shared, leastTokens, leastUSD int64) {
 	if s.Job != "" {
 		name += " of " + s.Job
 	}
-	committed := s.Spent.Plus(s.Reserved).Plus(s.AtRisk)
+	// What leases hold now comes back but for what they spend, and the run waits
+	// for it: it is no reason to refuse a start.
+	committed := s.Spent.Plus(s.AtRisk)
 	if s.Limit.Tokens >= 0 {
 		x := p.compare(name+", tokens", s.Ref, s.Limit.Tokens, committed.Tokens, leastTokens, p.Total)
 		x.Shared, x.Spent, x.Reserved, x.AtRisk = &s, s.Spent.Tokens, s.Reserved.Tokens, s.AtRisk.Tokens
+		x.Headroom = max(x.Left-x.Reserved, 0)
 		p.Fits = append(p.Fits, x)
 	}
 	switch {
@@ -166,6 +169,7 @@ func (p *Plan) share(f Facts, s Shared, leastTokens, leastUSD int64) {
 	default:
 		x := p.compare(name+", usd", s.Ref, s.Limit.Pico, int64(committed.Pico), leastUSD, *p.Cost)
 		x.Shared, x.Spent, x.Reserved, x.AtRisk = &s, int64(s.Spent.Pico), int64(s.Reserved.Pico), int64(s.AtRisk.Pico)
+		x.Headroom = max(x.Left-x.Reserved, 0)
 		x.Dollars = true
 		p.Fits = append(p.Fits, x)
 	}

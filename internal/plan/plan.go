@@ -154,6 +154,7 @@ type Fit struct {
 	Spent    int64   `json:"spent,omitempty"`
 	Reserved int64   `json:"reserved,omitempty"`
 	AtRisk   int64   `json:"at_risk,omitempty"`
+	Headroom int64   `json:"headroom,omitempty"`    // what calls can take now; Left counts what is reserved as well
 	Dollars  bool    `json:"is_pico_usd,omitempty"` // or tokens
 }
 

@@ -78,7 +78,7 @@ func (x Fit) lines() []string {
 	}
 	head := x.Name + " " + limit
 	if x.Shared != nil {
-		head += fmt.Sprintf(": %s spent, %s reserved, %s at risk, %s left", show(x.Spent), show(x.Reserved), show(x.AtRisk), left)
+		head += fmt.Sprintf(": %s spent, %s reserved, %s at risk, %s left", show(x.Spent), show(x.Reserved), show(x.AtRisk), show(x.Headroom))
 	} else if x.Left < x.Limit {
 		head += ", " + left + " left"
 	}
