@@ -15,10 +15,15 @@ import (
 // again when a lease is handed back.
 const dimLeader money.Dimension = "leader"
 
-// onlyCopies reports whether every item left waits for another's answer.
+// longAsked is how long the looks for a leader's answer are apart when it has
+// been waited for long: the leader may need what this lease holds.
+const longAsked = time.Second
+
+// onlyCopies reports whether every item left has long waited for another's
+// answer.
 func (m *Machine) onlyCopies() bool {
 	for i := range m.items {
-		if it := &m.items[i]; it.phase != settled && !m.copies(it) {
+		if it := &m.items[i]; it.phase != settled && (!m.copies(it) || it.asked < longAsked) {
 			return false
 		}
 	}
@@ -91,7 +96,7 @@ func (m *Machine) Answered(now time.Time, bodies [][]byte, err error) {
 				}
 			}
 			it := &m.items[i]
-			it.asked = min(max(2*it.asked, 20*time.Millisecond), time.Second)
+			it.asked = min(max(2*it.asked, 20*time.Millisecond), longAsked)
 			it.at = now.Add(it.asked)
 		}
 	}

@@ -82,7 +82,6 @@ type Answers interface {
 
 // Held are the leases that are worked in this process.
 type Held interface {
-	Holds(ref batch.LeaseRef) bool
 	Hold(ref batch.LeaseRef) bool // false when it is held
 	LetGo(ref batch.LeaseRef)
 }
@@ -196,6 +195,7 @@ const (
 	reading
 	preparing
 	claiming
+	doubting // whether the claim was kept
 	reusing
 	working
 	releasing
@@ -212,12 +212,15 @@ type Machine struct {
 	out   Orders
 	row   store.Shard
 	ref   batch.LeaseRef
-	ours  bool // the lease is this worker's already
 	held  bool
-	book  *batch.Book
-	seq   int64
-	items []item
-	costs []money.Amount
+	// After a claim whose reply was lost: its error, and when the row is read.
+	unsure error
+	readAt time.Time
+	wait   time.Duration
+	book   *batch.Book
+	seq    int64
+	items  []item
+	costs  []money.Amount
 
 	group   segment.Group // committed by the next write
 	failed  []store.Failure
@@ -258,6 +261,8 @@ func (m *Machine) Next(now time.Time) Orders {
 	switch m.stage {
 	case rung:
 		m.out.Read, m.stage = &m.cfg.Bell, reading
+	case doubting:
+		m.doubt(now)
 	case working:
 		m.step(now)
 	case losing:
@@ -270,7 +275,7 @@ func (m *Machine) Next(now time.Time) Orders {
 	return o
 }
 
-// Ref is the lease; zero before it was claimed.
+// Ref is the lease; before it is claimed, the one that is to be.
 func (m *Machine) Ref() batch.LeaseRef { return m.ref }
 
 // Stop says that the run must start no more calls.
@@ -286,18 +291,32 @@ func (m *Machine) end(err error) {
 
 // RowRead takes the shard's row.
 func (m *Machine) RowRead(row store.Shard, err error) {
-	if err != nil {
-		if batch.KindOf(err) == batch.NotFound {
-			err = nil // sealed away: the bell is stale
-		}
+	switch {
+	case err == nil:
+	case batch.KindOf(err) == batch.NotFound:
+		m.end(nil) // sealed away: the bell is stale
+		return
+	case m.unsure != nil:
+		m.stage = doubting
+		return
+	default:
 		m.end(err)
 		return
 	}
-	rang := m.cfg.Bell.Epoch
-	// The claim of this worker was committed and its reply was lost.
-	m.ours = row.State == batch.ShardLeased && row.Owner == m.cfg.Worker && row.Ref.Epoch == rang+1 && !m.cfg.Held.Holds(row.Ref)
-	if !m.ours && (row.State != batch.ShardOpen || row.Ref.Epoch != rang) {
+	if m.unsure != nil {
+		m.resolve(row)
+		return
+	}
+	if row.State != batch.ShardOpen || row.Ref.Epoch != m.cfg.Bell.Epoch {
 		m.end(nil) // the bell is stale
+		return
+	}
+	// Held from here on, a bell heard twice does nothing: not while the claim is
+	// under way, and not with a row that was read before the lease had ended.
+	m.ref = row.Ref
+	m.ref.Epoch++
+	if m.held = m.cfg.Held.Hold(m.ref); !m.held {
+		m.end(nil)
 		return
 	}
 	m.row, m.stage = row, preparing
@@ -320,8 +339,6 @@ func (m *Machine) Prepared(works []Work, err error) {
 		m.end(nil)
 	case err != nil:
 		m.end(fmt.Errorf("prepare shard %d of %s: %w", m.row.Ref.Shard, m.row.Ref.Run, err))
-	case m.ours:
-		m.begin(m.row)
 	default:
 		m.stage = claiming
 		m.out.Claim = &store.Claim{Ref: m.row.Ref, Worker: m.cfg.Worker, Costs: m.costs}
@@ -345,24 +362,48 @@ func (m *Machine) take(works []Work) error {
 	return nil
 }
 
-// Claimed takes the reply of the claim. After an error the bell rings again,
-// and finds the lease if there is one.
+// Claimed takes the reply of the claim. After an error nobody knows whether the
+// lease is held: the row is read until it says so, since a lease that nobody
+// works would be kept by this worker's heart for ever.
 func (m *Machine) Claimed(lease store.Shard, status store.ClaimStatus, err error) {
-	if err != nil || status != store.Claimed {
-		m.end(err)
+	switch {
+	case err != nil:
+		m.unsure, m.stage = err, doubting
+	case status != store.Claimed:
+		m.end(nil)
+	default:
+		m.begin(lease)
+	}
+}
+
+// doubt waits a little longer each time before the row is read again.
+func (m *Machine) doubt(now time.Time) {
+	switch {
+	case m.readAt.IsZero():
+		m.wait = min(max(2*m.wait, 50*time.Millisecond), 2*time.Second)
+		m.readAt = now.Add(m.wait)
+		m.out.Wake = m.readAt
+	case m.readAt.After(now):
+		m.out.Wake = m.readAt
+	default:
+		m.readAt = time.Time{}
+		m.out.Read, m.stage = &m.cfg.Bell, reading
+	}
+}
+
+// resolve decides a claim whose reply was lost. One that was not kept is made
+// again by the bell.
+func (m *Machine) resolve(row store.Shard) {
+	if row.State == batch.ShardLeased && row.Owner == m.cfg.Worker && row.Ref.Epoch == m.ref.Epoch {
+		m.begin(row)
 		return
 	}
-	m.begin(lease)
+	m.end(m.unsure)
 }
 
 // begin takes the lease into memory.
 func (m *Machine) begin(lease store.Shard) {
-	if !m.cfg.Held.Hold(lease.Ref) {
-		m.end(nil)
-		return
-	}
-	m.held = true
-	m.ref, m.book, m.seq = lease.Ref, lease.Book, lease.Seq
+	m.book, m.seq = lease.Book, lease.Seq
 	m.durable = lease.Book.Started
 	if m.cfg.Policy.ItemBudgets && m.book.ItemTokens == nil {
 		m.book.ItemTokens = make([]int64, m.book.N)
@@ -406,7 +447,7 @@ func (m *Machine) step(now time.Time) {
 	case idle && waiting && next.Sub(now) > longWait:
 		m.release(next.UnixMicro(), money.DimNone)
 		return
-	case idle && waiting && m.onlyCopies() && next.Sub(now) >= time.Second:
+	case idle && waiting && m.onlyCopies():
 		m.release(0, dimLeader)
 		return
 	}

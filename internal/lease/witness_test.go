@@ -85,7 +85,7 @@ func (w *world) begin() {
 		}
 		return r.Float64() * top
 	}
-	w.plan = plan{crash: level(0.04), fail: level(0.08), freeze: level(0.06), loseBell: level(0.3), provider: level(0.5),
+	w.plan = plan{crash: level(0.06), fail: level(0.1), freeze: level(0.06), loseBell: level(0.3), provider: level(0.5),
 		alone: r.IntN(3) == 0, operator: r.IntN(2) == 0}
 	if w.plan.alone {
 		w.plan.freeze = 0 // one process that stands still is only slow

@@ -316,12 +316,6 @@ type held struct {
 	refs map[batch.LeaseRef]bool
 }
 
-func (h *held) Holds(ref batch.LeaseRef) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.refs[ref]
-}
-
 func (h *held) Hold(ref batch.LeaseRef) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

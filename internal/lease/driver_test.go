@@ -59,7 +59,6 @@ type driver struct {
 	bell batch.Bell
 }
 
-func (p *process) Holds(ref batch.LeaseRef) bool { return p.held[ref] }
 func (p *process) Hold(ref batch.LeaseRef) bool {
 	if p.held[ref] {
 		return false
@@ -287,13 +286,19 @@ func (d *driver) pump() {
 	}
 }
 
+// later lets the machine decide when a little time has passed: no clock stands
+// still between two looks at it.
+func (d *driver) later() {
+	d.p.w.after(d.p, d.p.w.soon(50*time.Microsecond), "decide", d.pump)
+}
+
 // call does f in a moment and its reply a moment later: the process may die in
 // between.
 func (d *driver) call(what string, f func() (reply func())) {
 	w := d.p.w
 	w.after(d.p, w.soon(3*time.Millisecond), what, func() {
 		reply := f()
-		w.after(d.p, w.soon(2*time.Millisecond), what+" reply", func() { reply(); d.pump() })
+		w.after(d.p, w.soon(2*time.Millisecond), what+" reply", func() { reply(); d.later() })
 	})
 }
 
@@ -386,7 +391,7 @@ func (p *process) write(group []queued) {
 		p.writing = false
 		for i, q := range group {
 			q.d.m.Written(p.w.now, errs[i])
-			q.d.pump()
+			q.d.later()
 		}
 		if len(p.queue) > 0 {
 			p.commit()
@@ -400,7 +405,7 @@ func (d *driver) fly(f lease.Flight) {
 	land := func(r provider.Result, start time.Time) {
 		d.Put(1)
 		d.m.Landed(w.now, lease.Landing{Item: f.Item, Result: r, Start: start})
-		d.pump()
+		d.later()
 	}
 	age := d.p.pulse.Age()
 	var gate func()
