@@ -21,7 +21,7 @@ func grammarWords(t *testing.T) []completable {
 // The contract's verbs exist, and no other.
 func TestVerbs(t *testing.T) {
 	t.Parallel()
-	want := strings.Fields("init demo validate plan run status watch wait resume retry pause cancel items item results report diff verify simulate doctor db completion version help")
+	want := strings.Fields("init demo validate plan run status budgets watch wait resume retry pause cancel items item results report diff verify simulate doctor db completion version help")
 	if got := grammarWords(t)[0].subs; !slices.Equal(got, want) {
 		t.Errorf("verbs: %v\nwant:  %v", got, want)
 	}
