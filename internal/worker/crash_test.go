@@ -265,9 +265,10 @@ func TestStolenLeasesLoseNothing(t *testing.T) {
 	a, b := h.hire(nil), h.hire(nil)
 	j := newJob("r_a", 120, 8)
 	h.create(j)
+	h.ok(h.db.Transition(h.ctx, j.id, []batch.RunState{batch.RunQueued}, batch.RunRunning, ""))
 	a.add(j)
 	b.add(j)
-	h.ok(h.db.Transition(h.ctx, j.id, []batch.RunState{batch.RunQueued}, batch.RunRunning, ""))
+	h.ringAgain(j.id)
 	for i := range 15 {
 		was := j.fake.seen()
 		h.until("calls go on", func() bool {

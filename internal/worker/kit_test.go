@@ -293,8 +293,9 @@ func (h *house) create(j *job) {
 		ShardSize: j.size, Window: j.window, ItemTokens: -1, CreatedAt: 1, Budget: batch.Level{Limit: j.limit}}))
 }
 
-// add gives the worker a run.
-func (c *crew) add(j *job) *worker.Run {
+// add gives the worker a run, adjusted. One that is not running yet is stopped
+// by the next beat, so the run is set going first.
+func (c *crew) add(j *job, adjust ...func(*worker.Run)) *worker.Run {
 	now := time.Now
 	g := pacing.NewGate(pacing.Config{MaxConcurrency: j.lane, Now: time.Now, Rand: func() float64 { return 0 }})
 	r := &worker.Run{ID: j.id, Policy: j.policy, Lane: worker.NewLane(g, now), Price: &card, Call: j.fake.call, Prepare: j.prepare,
@@ -304,6 +305,9 @@ func (c *crew) add(j *job) *worker.Run {
 			}
 			return json.Marshal(text)
 		}}
+	for _, a := range adjust {
+		a(r)
+	}
 	c.w.Add(r)
 	return r
 }
@@ -330,11 +334,30 @@ func (c *crew) begin(j *job) *worker.Run {
 }
 
 // goOn works a run that stands still.
-func (c *crew) goOn(j *job) *worker.Run {
+func (c *crew) goOn(j *job, adjust ...func(*worker.Run)) *worker.Run {
 	c.t.Helper()
-	r := c.add(j)
 	c.ok(c.store.Transition(c.ctx, j.id, batch.RunStates(), batch.RunRunning, ""))
+	r := c.add(j, adjust...)
+	c.ringAgain(j.id)
 	return r
+}
+
+// ringAgain rings for every open shard of a run, since a worker may not have
+// known of it when the first bell came.
+func (h *house) ringAgain(id batch.RunID) {
+	h.t.Helper()
+	open, err := h.db.Open(h.ctx, id)
+	h.ok(err)
+	var bells []batch.Bell
+	for _, s := range open {
+		if s.State == batch.ShardOpen {
+			bells = append(bells, batch.Bell{Kind: batch.BellWork, Run: id, N: int64(s.Ref.Shard), Epoch: s.Ref.Epoch})
+		}
+	}
+	tx, err := h.bells.db.BeginTx(h.ctx, nil)
+	h.ok(err)
+	h.ok(errors.Join(h.bells.Ring(h.ctx, tx, bells), tx.Commit()))
+	h.bells.between("after ringing again")
 }
 
 // until polls until f holds.

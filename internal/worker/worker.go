@@ -84,8 +84,9 @@ func (w *Worker) Start(ctx context.Context, alone bool) error {
 	return nil
 }
 
-// Add lets the worker work a run. The caller moves the run to running after
-// it, or calls Rouse for one that is.
+// Add lets the worker work a run that is running already; a heartbeat in
+// between would stop one that is not. The caller calls Rouse after it, since
+// bells may have rung before the worker knew of the run.
 func (w *Worker) Add(r *Run) {
 	r.stopping = make(chan struct{})
 	r.calls, r.abort = context.WithCancel(context.Background())

@@ -425,8 +425,7 @@ func TestABreachStopsTheRun(t *testing.T) {
 				return r
 			}
 			c.create(j)
-			c.add(j).Price = &dear
-			c.ok(c.store.Transition(c.ctx, j.id, []batch.RunState{batch.RunQueued}, batch.RunRunning, ""))
+			c.goOn(j, func(r *worker.Run) { r.Price = &dear })
 			r := c.comes(j.id, batch.RunFailed)
 			if !strings.HasPrefix(r.Reason, "reserve_breach: item item-7 ") {
 				t.Fatalf("the reason is %q", r.Reason)
@@ -558,13 +557,14 @@ func TestAChangedInputStopsTheRun(t *testing.T) {
 	j := newJob("r_a", 40, 5)
 	j.window = 1
 	c.create(j)
-	c.add(j).Prepare = func(ctx context.Context, first batch.Ordinal, n int) ([]lease.Work, error) {
-		if first >= 10 {
-			return nil, fmt.Errorf("block 2: %w", batch.ErrInputChanged)
+	c.goOn(j, func(r *worker.Run) {
+		r.Prepare = func(ctx context.Context, first batch.Ordinal, n int) ([]lease.Work, error) {
+			if first >= 10 {
+				return nil, fmt.Errorf("block 2: %w", batch.ErrInputChanged)
+			}
+			return j.prepare(ctx, first, n)
 		}
-		return j.prepare(ctx, first, n)
-	}
-	c.ok(c.store.Transition(c.ctx, j.id, []batch.RunState{batch.RunQueued}, batch.RunRunning, ""))
+	})
 	r := c.comes(j.id, batch.RunFailed)
 	if !strings.Contains(r.Reason, "input_changed") || j.fake.seen() != 10 {
 		t.Fatalf("%d calls, %q", j.fake.seen(), r.Reason)
