@@ -7,7 +7,7 @@ func subjects(deep bool) []subject {
 		{file: "money.pml", defines: []string{"NS=1", "NI=2", "UNSENT=0"}},
 		{file: "money.pml", defines: []string{"NS=2", "NI=1", "REPEATS=0"}},
 		{file: "bell.pml", live: true},
-		{file: "budget.pml"},
+		{file: "budget.pml", defines: []string{"CALLS=2", "CLAIMS=2"}},
 		{file: "seal.pml"},
 	}
 	if deep {
@@ -18,7 +18,8 @@ func subjects(deep bool) []subject {
 			{file: "money.pml", defines: []string{"NW=3", "NS=1", "NI=2", "TIMEOUTS=0", "UNSENT=0", "REPEATS=0"}},
 			{file: "money.pml", defines: []string{"NS=1", "NI=3", "LIM=7", "CLAIMS=2", "UNSENT=0"}},
 			{file: "bell.pml", defines: []string{"CRASHES=2", "LOSSES=2"}, live: true},
-			{file: "budget.pml", defines: []string{"CHANGES=2", "CALLS=4"}},
+			{file: "budget.pml"},
+			{file: "budget.pml", defines: []string{"CHANGES=2", "CLAIMS=2"}},
 			{file: "seal.pml", defines: []string{"K=4", "SETS=16", "CRASHES=3", "READERS=2"}},
 		}
 	}
@@ -52,6 +53,9 @@ func planted() []subject {
 		{"budget.pml", "BUG_PARTIAL_RESERVE", false, []string{"I4_sums"}},
 		{"budget.pml", "BUG_SETTLE_RUN_ONLY", false, []string{"I4_sums"}},
 		{"budget.pml", "BUG_LATE_RUN_ONLY", false, []string{"I4_sums"}},
+		{"budget.pml", "BUG_SETTLE_TODAY", false, []string{"I4_limit", "I4_sums"}},
+		{"budget.pml", "BUG_LATE_TODAY", false, []string{"I4_limit", "I4_sums"}},
+		{"budget.pml", "BUG_TOPUP_TODAY", false, []string{"I4_sums"}},
 		{"budget.pml", "BUG_LOWERED_IS_HEADROOM", false, []string{"I4_limit"}},
 		{"budget.pml", "BUG_STALE_LIMIT", false, []string{"I4_limit"}},
 		{"seal.pml", "BUG_DELETE_BEFORE_POINTER", false, []string{"I1_kept"}},

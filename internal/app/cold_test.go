@@ -3,7 +3,10 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,4 +195,53 @@ func TestOneSealsAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.sees(2, 0, 1)
+}
+
+// failing is a bucket that does not keep what it is given: it says so, or it
+// keeps other bytes.
+type failing struct {
+	blob.Bucket
+	says bool
+}
+
+var errFull = errors.New("no space")
+
+func (f failing) Put(ctx context.Context, key string, r io.Reader, opts blob.PutOptions) error {
+	if f.says {
+		return errFull
+	}
+	return f.Bucket.Put(ctx, key, io.MultiReader(strings.NewReader("?"), r), opts)
+}
+
+// TestASealThatFailsChangesNothing: nothing is pointed at that is not there and
+// whole, and what was committed is where it was.
+func TestASealThatFailsChangesNothing(t *testing.T) {
+	t.Parallel()
+	for _, says := range []bool{true, false} {
+		s := newStage(t)
+		s.commit(true, 0)
+		s.seal()
+		s.commit(true, 1)
+		sound := s.app.cold
+		s.app.cold = failing{sound, says}
+		if err := s.app.Seal(t.Context(), "r_1", 0); err == nil {
+			t.Fatal("it sealed into a bucket that keeps nothing")
+		}
+		s.app.cold = sound
+		s.sees(2, 0, 1)
+		s.seal()
+		s.sees(2, 0, 1)
+	}
+}
+
+// TestTheSameOutcomesKeepTheirFile: sealed again with an attempt alone, the file
+// of outcomes is the same, and stays.
+func TestTheSameOutcomesKeepTheirFile(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.commit(true, 0)
+	s.seal()
+	s.commit(false, 0)
+	s.seal()
+	s.sees(2, 0)
 }

@@ -147,6 +147,7 @@ func reserve(ctx context.Context, tx txn, ls []batch.Level, x money.Amount) (mon
 }
 
 // move applies a settlement to every row of the draw its lease was claimed with.
+// guard: CLAIMED_DRAW
 func move(ctx context.Context, tx txn, run batch.RunID, draw int64, s batch.Settlement) error {
 	_, err := tx.ExecContext(ctx, `UPDATE budget SET res_tok=res_tok-?, res_pico=res_pico-?, res_retry=res_retry-?,
  spent_tok=spent_tok+?, spent_pico=spent_pico+?, spent_retry=spent_retry+?,
