@@ -203,18 +203,32 @@ func (w ward) strike(tracer string, f fault, name string) (*struck, error) {
 	return s, nil
 }
 
-// leave ends the faults: the tracer lets go of the process.
+// leave ends the faults: the tracer lets go of the process. One that waits for
+// an event that does not come is killed, which lets go, too.
 func (s *struck) leave() {
-	if s.tracer != 0 {
-		_ = syscall.Kill(s.tracer, syscall.SIGTERM)
+	if s.tracer == 0 {
+		return
 	}
+	_ = syscall.Kill(s.tracer, syscall.SIGTERM)
+	for range 100 {
+		if s.untraced() {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	_ = syscall.Kill(s.tracer, syscall.SIGKILL)
+}
+
+// untraced reports whether the tracer has ended.
+func (s *struck) untraced() bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.tracer))
+	return s.tracer == 0 || err != nil || bytes.Contains(text, []byte(") Z "))
 }
 
 // fired is how often the fault came, and where, once the tracer has ended.
 func (s *struck) fired() (n int, where string) {
 	for range 300 {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.tracer))
-		if s.tracer == 0 || err != nil || bytes.Contains(text, []byte(") Z ")) {
+		if s.untraced() {
 			break
 		}
 		<-time.After(10 * time.Millisecond)
