@@ -30,6 +30,7 @@ const (
 // from the system at most, above what it had before.
 func measure(t *testing.T, name string, f func() error) error {
 	t.Helper()
+	runtime.GC() // pools keep what they have over one
 	debug.FreeOSMemory()
 	var before, now runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -264,8 +265,7 @@ func parquetFile(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// TestLyingParquet changes every number of a file's footer and pages into lies
-// about sizes and counts.
+// TestLyingParquet gives files footers of wrong sizes.
 func TestLyingParquet(t *testing.T) {
 	whole := parquetFile(t)
 	size := len(whole)
@@ -285,37 +285,163 @@ func TestLyingParquet(t *testing.T) {
 			t.Errorf("%s was read", name)
 		}
 	}
-	// Every third byte bent. The library's pages trust their own headers, so
-	// only the kind of the error is promised here, and that it does not crash.
-	bent := func() error {
-		for i := 0; i < size; i += 3 {
-			for _, c := range []byte{0x7f, whole[i] ^ 0x40} {
-				b := bytes.Clone(whole)
-				b[i] = c
-				_, _, err := count(NewParquet(bytes.NewReader(b), int64(len(b)), Options{Name: "f"}))
-				if err != nil && batch.KindOf(err) != batch.Invalid {
-					return err
+}
+
+// parquetFiles are small files in each way of packing and each encoding.
+func parquetFiles(t testing.TB) map[string][]byte {
+	t.Helper()
+	type row struct {
+		ID    int64    `parquet:"id,delta"`
+		Text  string   `parquet:"text,dict,optional"`
+		Plain string   `parquet:"plain"`
+		Delta string   `parquet:"delta,delta"`
+		Flag  bool     `parquet:"flag"`
+		Real  float64  `parquet:"real,split"`
+		Key   [16]byte `parquet:"key,uuid"`
+		Tags  []string `parquet:"tags,list"`
+	}
+	rows := make([]row, 40)
+	for i := range rows {
+		rows[i] = row{ID: int64(i * i), Text: "one", Plain: strings.Repeat("p", i%3), Delta: fmt.Sprintf("long/prefix/%d", i), Flag: i%2 == 0, Real: 1.5, Tags: []string{"a", "b"}[:i%3]}
+	}
+	files := map[string][]byte{"three rows": parquetFile(t)}
+	for name, o := range map[string][]parquet.WriterOption{
+		"plain": {}, "second form": {parquet.DataPageVersion(2), parquet.Compression(&parquet.Snappy)}, "first form": {parquet.DataPageVersion(1), parquet.Compression(&parquet.Snappy)},
+		"gzip": {parquet.Compression(&parquet.Gzip)}, "zstd": {parquet.Compression(&parquet.Zstd)}, "brotli": {parquet.Compression(&parquet.Brotli)}, "lz4": {parquet.Compression(&parquet.Lz4Raw)},
+	} {
+		var b bytes.Buffer
+		w := parquet.NewGenericWriter[row](&b, o...)
+		if _, err := w.Write(rows); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		files[name] = b.Bytes()
+	}
+	return files
+}
+
+// TestBentParquet bends every byte of files of each kind: what is read or
+// refused, takes bounded time and memory, and a refusal names the file.
+func TestBentParquet(t *testing.T) {
+	for name, whole := range parquetFiles(t) {
+		if n, _, err := count(NewParquet(bytes.NewReader(whole), int64(len(whole)), Options{Name: "f"})); err != nil || n < 3 {
+			t.Errorf("%s: %d rows, %v", name, n, err)
+		}
+		tries, refused := 0, 0
+		err := measure(t, fmt.Sprintf("Parquet, %s: %d bytes bent", name, len(whole)), func() error {
+			for i := range whole {
+				for k, c := range []byte{whole[i] ^ 0x40, 0x7f, 0xff} {
+					if k > 0 && name != "three rows" && name != "second form" {
+						break
+					}
+					b := bytes.Clone(whole)
+					b[i] = c
+					_, _, err := count(NewParquet(bytes.NewReader(b), int64(len(b)), Options{Name: "f"}))
+					tries++
+					if err == nil {
+						continue
+					}
+					if refused++; batch.KindOf(err) != batch.Invalid || !strings.Contains(err.Error(), "f:") && !strings.HasPrefix(err.Error(), "f") || len(err.Error()) > 600 {
+						return fmt.Errorf("byte %d as %#x: %w", i, c, err)
+					}
 				}
 			}
+			return nil
+		})
+		t.Logf("%s: %d of %d refused", name, refused, tries)
+		if err != nil || refused == 0 {
+			t.Errorf("%s: %d refused, %v", name, refused, err)
 		}
-		return nil
 	}
-	if err := bent(); err != nil {
+}
+
+// TestPackedParquet reads columns whose pages say much in few bytes: packed
+// zeros, and runs of equal values.
+func TestPackedParquet(t *testing.T) {
+	type row struct {
+		A string `parquet:"a"`
+		B string `parquet:"b"`
+		C string `parquet:"c"`
+	}
+	big := make([]row, 300)
+	one := row{strings.Repeat("\x00", 100<<10), strings.Repeat("x", 100<<10), strings.Repeat("y", 100<<10)}
+	for i := range big {
+		big[i] = one
+	}
+	for name, codec := range map[string]parquet.WriterOption{"gzip": parquet.Compression(&parquet.Gzip), "zstd": parquet.Compression(&parquet.Zstd), "brotli": parquet.Compression(&parquet.Brotli)} {
+		var b bytes.Buffer
+		w := parquet.NewGenericWriter[row](&b, codec, parquet.PageBufferSize(64<<20))
+		if _, err := w.Write(big); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		small := b.Bytes()
+		err := measure(t, fmt.Sprintf("Parquet, %s: 90 MiB in %d kB", name, len(small)>>10), func() error {
+			_, _, err := count(NewParquet(bytes.NewReader(small), int64(len(small)), Options{Name: "f"}))
+			return err
+		})
+		if err == nil || !strings.Contains(err.Error(), "unpack to more than") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	type lists struct {
+		N []int64 `parquet:"n,dict"`
+	}
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[lists](&b)
+	if _, err := w.Write([]lists{{make([]int64, maxRowValues+1)}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := measure(t, fmt.Sprintf("Parquet: a list of a million in %d kB", b.Len()>>10), func() error {
+		_, _, err := count(NewParquet(bytes.NewReader(b.Bytes()), int64(b.Len()), Options{Name: "f"}))
+		return err
+	}); err == nil || !strings.Contains(err.Error(), "a row has more than") {
 		t.Error(err)
+	}
+}
+
+// TestParquetCounts holds the counts inside of pages to what their header says.
+func TestParquetCounts(t *testing.T) {
+	t.Parallel()
+	most := []byte{0xfe, 0xff, 0xff, 0xff, 0x0f, 0} // a run of 2,147,483,647 zeros
+	many := []byte{0x80, 0x01, 0x04, 0xff, 0xff, 0xff, 0xff, 0x07, 0}
+	lying := []byte{0x80, 0x01, 0x04, 0x02, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 0, 0} // two lengths of 2 GiB
+	for name, c := range map[string]struct {
+		encoding int64
+		b        []byte
+	}{
+		"indexes": {8, append([]byte{1}, most...)}, "old indexes": {2, append([]byte{8}, most...)}, "no width": {8, []byte{0, 0xfe, 0xff, 0xff, 0xff, 0x0f}},
+		"booleans": {3, append([]byte{6, 0, 0, 0}, most...)}, "differences": {5, many}, "lengths": {6, many}, "beginnings": {7, many}, "width": {8, []byte{33, 2, 1}},
+	} {
+		if _, err := counted(c.b, page{values: 10, encoding: c.encoding}); err == nil {
+			t.Errorf("%s: a page of ten values holds millions", name)
+		}
+	}
+	if more, err := counted(append(lying, lying...), page{values: 10, encoding: 7}); err == nil && more < 1<<30 {
+		t.Errorf("%d bytes", more)
 	}
 }
 
 // FuzzParquet reads any bytes as a file: an error that says so, or rows that
 // are JSON.
 func FuzzParquet(f *testing.F) {
-	f.Add(parquetFile(f))
+	for _, b := range parquetFiles(f) {
+		f.Add(b)
+	}
 	f.Add([]byte("PAR1PAR1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rows, err := rowsOf(NewParquet(bytes.NewReader(b), int64(len(b)), Options{Name: "f"}))
 		if err != nil && batch.KindOf(err) != batch.Invalid {
 			t.Fatalf("%v", err)
 		}
-		if len(rows) > 1<<20 {
+		if len(rows) > rowsFree+rowsRatio*len(b) {
 			t.Fatalf("%d rows of %d bytes", len(rows), len(b))
 		}
 	})

@@ -18,6 +18,8 @@ type table struct {
 	file   *parquet.File
 	root   *branch
 	groups []parquet.RowGroup
+	vet    *vetter
+	group  int // number of the next group
 	rows   parquet.Rows
 	buf    []parquet.Row
 	have   []parquet.Row // read and not yet taken
@@ -47,7 +49,7 @@ func NewParquet(r io.ReaderAt, size int64, o Options) (_ Reader, err error) {
 	if t.root, err = describe(t.file.Root()); err != nil {
 		return nil, &batch.Error{Kind: batch.Invalid, Op: "read input", Ref: o.Name, Msg: err.Error()}
 	}
-	t.groups = t.file.RowGroups()
+	t.groups, t.vet = t.file.RowGroups(), newVetter(r, size, t.file.Root())
 	return t, nil
 }
 
@@ -65,8 +67,20 @@ func checkFooter(r io.ReaderAt, size int64) error {
 	if _, err := r.ReadAt(tail, size-8); err != nil {
 		return err
 	}
-	if n := int64(binary.LittleEndian.Uint32(tail)); n > size-12 || n > maxFooter {
+	n := int64(binary.LittleEndian.Uint32(tail))
+	if n > size-12 || n > maxFooter {
 		return fmt.Errorf("a footer of %d bytes in a file of %d (limit %d)", n, size, maxFooter)
+	}
+	foot := &thrift{b: make([]byte, n)}
+	if _, err := r.ReadAt(foot.b, size-8-n); err != nil {
+		return err
+	}
+	if err := foot.fields(1, nothing); err != nil {
+		return err
+	}
+	// What honest writers put there takes about ten times the bytes it has.
+	if foot.cost > 16<<20+16*n {
+		return fmt.Errorf("a footer of %d bytes with lists that take %d", n, foot.cost)
 	}
 	return nil
 }
@@ -89,7 +103,23 @@ func (t *table) broken(err error) error {
 
 func (t *table) Layout() Layout { return Layout{Kind: Parquet} }
 
+// drop lets go of the pages after an error: their buffers are large and come
+// from a pool.
+func (t *table) drop() {
+	rows := t.rows
+	if t.rows, t.have = nil, nil; rows == nil {
+		return
+	}
+	defer func() { _ = recover() }() // what broke may break again
+	_ = rows.Close()
+}
+
 func (t *table) Next(b *Block) (err error) {
+	defer func() {
+		if err != nil && err != io.EOF {
+			t.drop()
+		}
+	}()
 	defer t.guard(&err)
 	b.reset(t.n, t.n+1)
 	for len(b.data) < blockSize/2 {
@@ -129,7 +159,13 @@ func (t *table) next() (parquet.Row, error) {
 			if len(t.groups) == 0 {
 				return nil, io.EOF
 			}
-			t.rows, t.groups = t.groups[0].Rows(), t.groups[1:]
+			longest, err := t.vet.group(&t.file.Metadata().RowGroups[t.group])
+			if err != nil {
+				return nil, err
+			}
+			// Rows of many values are taken few at a time.
+			t.buf = t.buf[:max(1, min(rowsAtOnce, maxRowValues/max(1, longest)))]
+			t.rows, t.groups, t.group = t.groups[0].Rows(), t.groups[1:], t.group+1
 		}
 		n, err := t.rows.ReadRows(t.buf)
 		t.have = t.buf[:n]
