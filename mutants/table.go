@@ -65,7 +65,7 @@ func ground() []mutant {
 			pkg("internal/provider", "^Test(Unsent|Uncounted|HTTP2|Closed)")},
 		{"redirects are followed", one("internal/provider/exchange.go", "e.via.RoundTrip(req)", "(&http.Client{Transport: e.via}).Do(req)"),
 			pkg("internal/provider/openai", "/redirect")},
-		{"an item's bytes are not compared with the manifest", one("internal/manifest/items.go", "if Sum(sha256.Sum256(body)) != e.Payload {", "if len(body) < 0 {"),
+		{"an item's bytes are not compared with the manifest", one("internal/manifest/items.go", "if Sum(sha256.Sum256(body)) != e.Payload {", "if len(body) < 0 && Sum(sha256.Sum256(body)) != e.Payload {"),
 			pkg("internal/manifest", "^TestAChangedByteIsNoticed$")},
 	}
 }
@@ -86,13 +86,13 @@ func protocol() []mutant {
 			{leases, " WHERE run_id=? AND shard=? AND epoch=? AND state=1`, x.Tokens", " WHERE run_id=? AND shard=? AND ?>0`, x.Tokens"}},
 			contract("a top-up is all or nothing")},
 		{"release: no fence", one(leases, "if s.Ref.Epoch != ref.Epoch || s.State != batch.ShardLeased { // guard: FENCE", "if s.State != batch.ShardLeased {"),
-			contract("a release settles to the last pico")},
+			contract("an advance is fenced")},
 		{"release: calls may be on the wire", []edit{
 			{leases, "if !s.Book.Open.IsZero() { // guard: NOTHING_OPEN", "if !s.Book.Open.IsZero() && s.Book.N < 0 {"},
 			{book, "	if !b.Open.IsZero() {\n		panic", "	if b.N < 0 {\n		panic"}},
 			contract("a release settles to the last pico")},
 		{"release: no bell for what is open again", one(leases, "	if s.State == batch.ShardOpen && notBefore <= d.now() {\n", "	if s.State == batch.ShardOpen && notBefore < 0 {\n"),
-			contract("a delayed shard rings when it is due")},
+			contract("a release settles to the last pico")},
 		{"release: the window does not move on", one(leases, "	if live && r.Opened < r.Shards() {\n", "	if live && r.Opened < 0 {\n"),
 			contract("the next shard opens when one is done")},
 		{"release: what is parked stays parked", one(leases, "	if frees(settled) || s.State == batch.ShardDone {\n", "	if s.Ref.Shard < 0 {\n"),
@@ -100,7 +100,7 @@ func protocol() []mutant {
 		{"claim: of an old epoch", one(leases, "if err != nil || s.Ref.Epoch != c.Ref.Epoch || s.State != batch.ShardOpen {", "if err != nil || s.State != batch.ShardOpen {"),
 			contract("a claim is a no-op unless all holds")},
 		{"claim: of a run that was told to stop", one(leases, "		if r.State != batch.RunRunning || r.Target != \"\" { // guard: RUN_LIVE", "		if r.State != batch.RunRunning {"),
-			contract("a claim is a no-op unless all holds")},
+			contract("a target ends a run with and without leases")},
 		{"claim: the epoch stays", one(leases, "		s.Ref.Epoch++\n", ""),
 			contract("every shard is claimed once")},
 		{"reserve: at risk is not counted", []edit{
@@ -112,7 +112,7 @@ func protocol() []mutant {
 		{"settle: on the run's budget alone", one(rows, "WHERE budget_id IN (SELECT budget_id FROM run_budget WHERE run_id=? AND draw=?)`,\n		s.Release", "WHERE budget_id IN (SELECT budget_id FROM run_budget WHERE run_id=? AND draw=? AND pos=0)`,\n		s.Release"),
 			contract("a claim takes from every level")},
 		{"settle: in the period of now", one(leases, "settled, draw := s.Book.Settle(), s.Draw\n", "settled, draw := s.Book.Settle(), s.Draw\n		if x, _, err := d.drawNow(ctx, tx, ref.Run); err == nil {\n			draw = x\n		}\n"),
-			contract("money is settled in the period of the claim")},
+			contract("a lease handed back after midnight settles where it was claimed")},
 		{"stop: a run with a live lease is stuck", one(leases, "if err != nil || live > 0 || parked == 0 ||", "if err != nil || parked == 0 ||"),
 			contract("nothing fits: parked, and the run stops")},
 		{"take-over: the epoch stays", one(takeover, "	s.Ref.Epoch++\n", ""),
@@ -132,8 +132,8 @@ func protocol() []mutant {
 		{"late: kept although the item is done", []edit{
 			{takeover, "free && !s.Book.Done.Get(l.Index)", "free"},
 			{book, "	if b.Done.Get(i) {\n		panic(", "	if b.Done.Get(i) && b.N < 0 {\n		panic("}},
-			contract("a late outcome is kept only when the item is free")},
-		{"late: what is at risk stays", one(takeover, "batch.Settlement{Spent: l.Charge, AtRisk: money.Amount{}.Minus(l.Worst)}", "batch.Settlement{Spent: l.Charge}"),
+			contract("a late outcome of what is done is not kept")},
+		{"late: what is at risk stays", one(takeover, "batch.Settlement{Spent: l.Charge, AtRisk: money.Amount{}.Minus(l.Worst)}", "batch.Settlement{Spent: l.Charge, AtRisk: money.Amount{}}"),
 			contract("the truth is taken once")},
 		{"seal: chunks go that came after it was cut", one(outcomes, "AND shard<? AND row<=?\", seg.Run", "AND shard<? AND row<>?+1000000\", seg.Run"),
 			contract("a seal switches the pointer and drops what is in it")},
@@ -145,10 +145,10 @@ func protocol() []mutant {
 // edges: files, segments, readers, the checker.
 func edges() []mutant {
 	damages := pkg("internal/app", "^TestVerifyNamesEveryDamage$")
-	look := pkg("internal/app", "^Test(AReaderSees|OneSeals|ASealThatFails|TheSameOutcomes)")
+	look := pkg("internal/app", "^Test(AReaderSees|OneSeals|ASealThatFails|TheSameOutcomes|AnotherSegment)")
 	return []mutant{
 		{"a segment's checksum is not looked at", one(cold, "hex.EncodeToString(sum[:]) != name {", "hex.EncodeToString(sum[:]) == \"\" {"),
-			damages},
+			look},
 		{"the pointer is switched before the file is there", []edit{
 			{cold, "	if seg.Name, err = a.putSegment(ctx, id, outcomes); err != nil {\n		return err\n	}\n", "	sum := sha256.Sum256(outcomes)\n	seg.Name = hex.EncodeToString(sum[:])\n"},
 			{cold, "	if old != nil {\n		a.dropSegment(ctx, id, old.Name, seg)", "	if seg.Name, err = a.putSegment(ctx, id, outcomes); err != nil {\n		return err\n	}\n	if old != nil {\n		a.dropSegment(ctx, id, old.Name, seg)"}},

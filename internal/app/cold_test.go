@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -197,40 +198,77 @@ func TestOneSealsAtATime(t *testing.T) {
 	s.sees(2, 0, 1)
 }
 
-// failing is a bucket that does not keep what it is given: it says so, or it
-// keeps other bytes.
+// failing is a bucket that does not keep one of the files it is given: it says
+// so, or it keeps other bytes.
 type failing struct {
 	blob.Bucket
 	says bool
+	in   int // so many are kept before
 }
 
 var errFull = errors.New("no space")
 
-func (f failing) Put(ctx context.Context, key string, r io.Reader, opts blob.PutOptions) error {
-	if f.says {
+func (f *failing) Put(ctx context.Context, key string, r io.Reader, opts blob.PutOptions) error {
+	f.in--
+	switch {
+	case f.in != -1:
+	case f.says:
 		return errFull
+	default:
+		r = io.MultiReader(strings.NewReader("?"), r)
 	}
-	return f.Bucket.Put(ctx, key, io.MultiReader(strings.NewReader("?"), r), opts)
+	return f.Bucket.Put(ctx, key, r, opts)
 }
 
 // TestASealThatFailsChangesNothing: nothing is pointed at that is not there and
 // whole, and what was committed is where it was.
 func TestASealThatFailsChangesNothing(t *testing.T) {
 	t.Parallel()
-	for _, says := range []bool{true, false} {
+	for _, f := range []failing{{says: true}, {says: true, in: 1}, {}, {in: 1}} {
 		s := newStage(t)
 		s.commit(true, 0)
 		s.seal()
 		s.commit(true, 1)
 		sound := s.app.cold
-		s.app.cold = failing{sound, says}
+		f.Bucket, s.app.cold = sound, &f
 		if err := s.app.Seal(t.Context(), "r_1", 0); err == nil {
-			t.Fatal("it sealed into a bucket that keeps nothing")
+			t.Fatalf("it sealed into a bucket that keeps nothing (%+v)", f)
 		}
 		s.app.cold = sound
 		s.sees(2, 0, 1)
 		s.seal()
 		s.sees(2, 0, 1)
+	}
+}
+
+// TestAnotherSegmentIsNotTaken: a file that is whole in itself, and not the one
+// that its name says.
+func TestAnotherSegmentIsNotTaken(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.commit(true, 0)
+	s.seal()
+	segs, err := s.app.segments(t.Context(), "r_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := s.app.codec.Encode(segment.Group{Outcomes: []batch.Outcome{{Ordinal: 0, State: batch.ItemOK, Class: batch.ClassOK, Output: json.RawMessage(`"y"`)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.app.cold.Put(t.Context(), s.app.dir.SegmentKey("r_1", segs[0].Name), bytes.NewReader(other), blob.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.store.Run(t.Context(), "r_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = rows{app: s.app, ctx: t.Context(), run: r}.Outcomes(func(o batch.Outcome) error {
+		t.Errorf("it was read: %s", o.Output)
+		return nil
+	})
+	if err == nil {
+		t.Error("nothing is said")
 	}
 }
 
