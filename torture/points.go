@@ -144,6 +144,13 @@ var scenes = []scene{
 		}
 		return append(ss, step{verb: []string{"resume", "--token-budget", "5000000"}})
 	}},
+	{name: "short", load: func(l load) load { l.budget = 4000; return l }, steps: func() []step { // it stops for want of budget, and is given more
+		ss, more := []step{{}}, []string{"resume", "--token-budget", "3000000"}
+		for _, p := range edges("set-limit") {
+			ss = append(ss, step{at: p, verb: more})
+		}
+		return append(ss, step{verb: more})
+	}},
 	{name: "zombie", steps: func() []step {
 		var ss []step
 		for _, p := range slices.Concat([]string{"fenced.before"}, edges("late"), []string{"late.sent"}) {

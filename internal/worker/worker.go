@@ -171,12 +171,12 @@ func (w *Worker) Hear(ctx context.Context, b batch.Bell) error {
 			return nil
 		}
 		defer w.shards.Done()
-		return w.work(ctx, r, b)
+		return w.told(w.work(ctx, r, b))
 	case batch.BellSeal:
 		failpoint.Hit("seal.bell")
 		r.finish.Lock()
 		defer r.finish.Unlock()
-		return w.cfg.Seal(ctx, b.Run, b.N)
+		return w.told(w.cfg.Seal(ctx, b.Run, b.N))
 	case batch.BellFinish:
 		failpoint.Hit("finish.bell")
 		r.finish.Lock()
@@ -184,6 +184,14 @@ func (w *Worker) Hear(ctx context.Context, b batch.Bell) error {
 		return w.finish(ctx, r)
 	}
 	return nil
+}
+
+// told says why a bell will be rung again, since the queue keeps it to itself.
+func (w *Worker) told(err error) error {
+	if err != nil {
+		w.fault(err)
+	}
+	return err
 }
 
 // deliverTries is how often outputs are tried before a person is asked; the
@@ -196,6 +204,10 @@ func (w *Worker) finish(ctx context.Context, r *Run) error {
 	err := w.cfg.Finish(ctx, r.ID)
 	if err == nil {
 		r.finishFailed = 0
+		return nil
+	}
+	if batch.DiskFull(err) {
+		w.fault(err) // it goes on by itself once there is room
 		return nil
 	}
 	if r.finishFailed++; r.finishFailed >= deliverTries {
@@ -380,4 +392,10 @@ func (p *pulse) await(ctx context.Context, now func() time.Time, age int) bool {
 	}
 }
 
-func (w *Worker) fault(err error) { w.cfg.Log.Error("store", "err", err.Error()) }
+func (w *Worker) fault(err error) {
+	if hint := batch.HintOf(err); hint != "" {
+		w.cfg.Log.Error("store", "err", err.Error(), "hint", hint)
+		return
+	}
+	w.cfg.Log.Error("store", "err", err.Error())
+}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -683,6 +684,37 @@ func TestDeliveryThatFailsPausesTheRun(t *testing.T) {
 	}
 	full.Store(false)
 	c.goOn(j)
+	c.all(j)
+}
+
+// A full disk is nobody's decision: the run waits for room, and ends by itself.
+func TestDeliveryWaitsForRoomOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var c *crew
+	var full atomic.Bool
+	full.Store(true)
+	c = h.hire(nil, func(cfg *worker.Config) {
+		cfg.Finish = func(ctx context.Context, id batch.RunID) error {
+			if !full.Load() {
+				return c.finish(ctx, id)
+			}
+			running := []batch.RunState{batch.RunRunning, batch.RunDelivering}
+			return errors.Join(h.db.Transition(ctx, id, running, batch.RunDelivering, ""), fmt.Errorf("write results.jsonl: %w", syscall.ENOSPC))
+		}
+	})
+	j := newJob("r_a", 3, 3)
+	c.begin(j)
+	c.comes(j.id, batch.RunDelivering)
+	bell := batch.Bell{Kind: batch.BellFinish, Run: j.id}
+	for range 5 {
+		c.ok(c.w.Hear(c.ctx, bell))
+	}
+	if r, err := h.db.Run(h.ctx, j.id); err != nil || r.State != batch.RunDelivering {
+		t.Fatalf("%s (%s), %v", r.State, r.Reason, err)
+	}
+	full.Store(false)
+	c.ok(c.w.Hear(c.ctx, bell))
 	c.all(j)
 }
 
