@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -17,8 +18,14 @@ import (
 
 // Checker checks answers by one JSON Schema. It is safe for concurrent use.
 type Checker struct {
+	ready sync.Pool       // *metered: each serves one check at a time
+	known map[string]bool // property names that the schema itself speaks of
+}
+
+// metered is a compiled schema with the fuel of the check that uses it.
+type metered struct {
 	schema *jsonschema.Schema
-	known  map[string]bool // property names that the schema itself speaks of
+	*fuel
 }
 
 // location names the schema inside the compiler; nothing can be fetched from it.
@@ -40,22 +47,54 @@ func Compile(schema json.RawMessage) (*Checker, error) {
 		return &batch.Error{Kind: batch.Invalid, Op: "schema", Msg: oneLine(err),
 			Hint: "task.schema must be one self-contained JSON Schema"}
 	}
+	if len(schema) > MaxSchema {
+		return nil, bad(fmt.Errorf("the schema has %d bytes; at most %d are read", len(schema), MaxSchema))
+	}
 	r := reader{in: schema, keys: map[string]bool{}}
 	doc, err := r.document()
 	if err != nil {
 		return nil, bad(err)
 	}
-	c := jsonschema.NewCompiler()
-	c.UseLoader(closed{})
-	c.AssertFormat()
-	if err := c.AddResource(location, doc); err != nil {
-		return nil, bad(err)
+	if r.parts > maxParts {
+		return nil, bad(fmt.Errorf("the schema has %d parts; at most %d are read", r.parts, maxParts))
 	}
-	compiled, err := c.Compile(location)
+	first, err := meterOf(doc)
 	if err != nil {
 		return nil, bad(err)
 	}
-	return &Checker{compiled, r.keys}, nil
+	c := &Checker{known: r.keys}
+	c.ready.New = func() any {
+		m, err := meterOf(doc)
+		if err != nil {
+			panic(err) // it compiled before
+		}
+		return m
+	}
+	c.ready.Put(first)
+	return c, nil
+}
+
+func meterOf(doc any) (*metered, error) {
+	c, p := jsonschema.NewCompiler(), &patterns{steps: map[string]int64{}}
+	c.UseLoader(closed{})
+	c.UseRegexpEngine(p.compile)
+	c.AssertFormat()
+	if err := c.AddResource(location, doc); err != nil {
+		return nil, err
+	}
+	schema, err := c.Compile(location)
+	switch {
+	case p.over:
+		return nil, errPatterns
+	case err != nil:
+		return nil, err
+	}
+	m := &meter{&fuel{}, p.steps, map[*jsonschema.Schema]bool{}, map[*jsonschema.Schema]int64{}}
+	m.lay(schema)
+	if err := m.tooWide(); err != nil {
+		return nil, err
+	}
+	return &metered{schema, m.fuel}, nil
 }
 
 // oneLine keeps what a compiler says about a schema, on one line and without
@@ -65,8 +104,14 @@ func oneLine(err error) string {
 		return errClosed.Error()
 	}
 	text := strings.ReplaceAll(err.Error(), location, "")
-	return strings.Join(strings.Fields(text), " ")
+	if text = strings.Join(strings.Fields(text), " "); len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + " …"
+	}
+	return text
 }
+
+// maxText is how much a compiler may say, in bytes: it quotes the schema.
+const maxText = 800
 
 // Mismatch is why an answer was not accepted.
 type Mismatch struct {
@@ -94,7 +139,13 @@ func (m *Mismatch) Error() string {
 // the value compact, in the answer's key order, numbers as written and strings
 // in their shortest escaping. The error is a *Mismatch; another attempt of the
 // same item may answer better.
+//
+// An answer of more than MaxAnswer bytes, or one that makes the schema work
+// without end, is a mismatch.
 func (c *Checker) Check(text string) (json.RawMessage, error) {
+	if len(text) > MaxAnswer {
+		return nil, &Mismatch{Reason: fmt.Sprintf("has more than %d bytes", MaxAnswer)}
+	}
 	body, err := unfence(text)
 	if err != nil {
 		return nil, err
@@ -104,10 +155,27 @@ func (c *Checker) Check(text string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.schema.Validate(v); err != nil {
-		return nil, c.explain(err)
+	if err := c.judge(v); err != nil {
+		return nil, err
 	}
 	return r.out, nil
+}
+
+func (c *Checker) judge(v any) (err error) {
+	m := c.ready.Get().(*metered)
+	defer c.ready.Put(m)
+	m.left = maxWork
+	defer func() {
+		if p := recover(); p == m.fuel {
+			err = errWork
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	if err := m.schema.Validate(v); err != nil {
+		return c.explain(err)
+	}
+	return nil
 }
 
 const fence = "```"

@@ -24,6 +24,7 @@ type reader struct {
 	known map[string]bool // keys that may be named in an error
 	keys  map[string]bool // collects all keys when not nil
 	path  []string
+	parts int // objects so far
 }
 
 func (r *reader) fail(format string, args ...any) error {
@@ -101,6 +102,7 @@ func (r *reader) object() (any, error) {
 		return nil, r.fail("is nested more than %d deep", maxDepth)
 	}
 	m := map[string]any{}
+	r.parts++
 	r.pos++
 	r.out = append(r.out, '{')
 	for first := true; ; first = false {

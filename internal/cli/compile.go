@@ -22,7 +22,8 @@ func compile(sp *spec.Spec) spec.Diagnostics {
 				msg = e.Ref + ": " + msg
 			}
 		}
-		ds = append(ds, spec.Diagnostic{File: sp.File, Line: 1, Col: 1, Code: "E1303", Severity: spec.Error, Key: key, Message: key + ": " + clean(msg), Hint: hint})
+		line, col := sp.Place(key)
+		ds = append(ds, spec.Diagnostic{File: sp.File, Line: line, Col: col, Code: "E1303", Severity: spec.Error, Key: key, Message: key + ": " + clean(msg), Hint: hint})
 	}
 	parse := func(key, src string) {
 		if src == "" {
@@ -52,7 +53,8 @@ func cases(sp *spec.Spec) spec.Diagnostics {
 	for i, t := range sp.Tests {
 		key := fmt.Sprintf("tests[%d]", i)
 		if msg := testCase(sp, t); msg != "" {
-			ds = append(ds, spec.Diagnostic{File: sp.File, Line: 1, Col: 1, Code: "E1306", Severity: spec.Error, Key: key,
+			line, col := sp.Place(key)
+			ds = append(ds, spec.Diagnostic{File: sp.File, Line: line, Col: col, Code: "E1306", Severity: spec.Error, Key: key,
 				Message: fmt.Sprintf("%s: %q failed: %s", key, oneLine(t.Name, 80), oneLine(msg, 300)), Hint: "change the prompt, the schema or the test"})
 		}
 	}

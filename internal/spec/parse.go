@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -55,7 +56,25 @@ func Parse(file string, src []byte, o Options) (*Spec, Diagnostics) {
 	if ds.Errors() > 0 {
 		return nil, ds
 	}
+	p.spec.Places = make(Places, len(p.at))
+	for key, at := range p.at {
+		if n := cmp.Or(at.val, at.key); n != nil {
+			p.spec.Places[key] = [2]int{n.Line, n.Column}
+		}
+	}
 	return p.spec, ds
+}
+
+// Place is where a key's value stands in the file, lines and columns from 1. A
+// key that is not there has the place of the nearest section above it, or 1, 1.
+func (s *Spec) Place(key string) (line, col int) {
+	for key != "" {
+		if at, ok := s.Places[key]; ok {
+			return at[0], at[1]
+		}
+		key = key[:max(0, strings.LastIndexAny(key, ".["))]
+	}
+	return 1, 1
 }
 
 // place is where a key stands; val is nil for a key without a value node.

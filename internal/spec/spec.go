@@ -39,6 +39,9 @@ type Spec struct {
 	Dir string `json:"-"`
 	// File is where the spec was read, for messages.
 	File string `json:"-"`
+
+	// Places is where the file gives its keys; see Place.
+	Places Places `json:"-"`
 }
 
 // Input is where the items come from.
@@ -126,3 +129,9 @@ type Test struct {
 	Expect string          `json:"expect,omitempty"` // a class, default ok
 	Prompt string          `json:"prompt_contains,omitempty"`
 }
+
+// Places is line and column of the value of each key, from 1.
+type Places map[string][2]int
+
+// Equal holds for any two: where a key stands does not change what a spec says.
+func (Places) Equal(Places) bool { return true }
