@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"runtime"
@@ -465,6 +466,49 @@ func FuzzDecompress(f *testing.F) {
 		}
 		if err != nil && batch.KindOf(err) != batch.Invalid {
 			t.Fatalf("%v", err)
+		}
+	})
+}
+
+// FuzzJSONL reads any bytes as lines: each row is JSON of one line that stands
+// where its place says, or an error with its line; no line is passed over.
+func FuzzJSONL(f *testing.F) {
+	for _, s := range []string{"{}\n{\"a\":1}\n", "{}\r\n\n{", "\ufeff{}", "[]\nnull\n{\"a\":1,\"a\":2}", "{\"a\":\"\\ud800\"}\n\x00", "{\"a\":1e999}", "{} {}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		began := time.Now()
+		r, err := NewReader(bytes.NewReader(b), Options{Kind: JSONL, Name: "f"})
+		if err != nil {
+			if batch.KindOf(err) != batch.Invalid {
+				t.Fatal(err)
+			}
+			return
+		}
+		last := int64(0)
+		for row, err := range Rows(r) {
+			if err != nil {
+				if batch.KindOf(err) != batch.Invalid {
+					t.Fatal(err)
+				}
+				break
+			}
+			if row.Line <= last || row.Line > int64(bytes.Count(b, []byte("\n")))+1 {
+				t.Fatalf("line %d after %d", row.Line, last)
+			}
+			last = row.Line
+			if row.Err != nil {
+				if !strings.HasPrefix(row.Err.In("f").Error(), fmt.Sprintf("f:%d", row.Line)) {
+					t.Fatalf("%v has not its place, line %d", row.Err.In("f"), row.Line)
+				}
+				continue
+			}
+			if !json.Valid(row.Payload) || row.Offset < 0 || row.Offset+row.Length > int64(len(b)) || !bytes.Contains(b[row.Offset:row.Offset+row.Length], row.Payload) {
+				t.Fatalf("%q at %d, %d long", row.Payload, row.Offset, row.Length)
+			}
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Fatalf("took %v for %d bytes", took, len(b))
 		}
 	})
 }

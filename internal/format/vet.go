@@ -27,7 +27,7 @@ const (
 	openMost  = 1 << 30
 	// rowsFree and rowsRatio bound the values of a column by the file's bytes.
 	rowsFree  = 1 << 20
-	rowsRatio = 1000
+	rowsRatio = 100
 	// maxRowValues is the most values in one row: elements of lists, mostly.
 	maxRowValues = 1 << 20
 	// spareValues may stand in a page behind those that its header counts.
