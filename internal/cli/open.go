@@ -41,7 +41,7 @@ func (inv *invocation) letsGo(ctx context.Context, dir string) bool {
 		return false
 	}
 	c := httpapi.Dial(d.Socket())
-	defer c.Close() //nolint:errcheck // idle connections only
+	defer c.Close()                                        //nolint:errcheck // idle connections only
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a process that was stopped takes the question and never answers
 	defer cancel()
 	runs, err := c.List(ctx, "", 50)
