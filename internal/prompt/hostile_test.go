@@ -2,6 +2,8 @@ package prompt
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,5 +186,27 @@ func TestHostileItems(t *testing.T) {
 		if len(out) > MaxOutput {
 			t.Errorf("%s of %.60s: %d bytes", x.src, x.item, len(out))
 		}
+	}
+}
+
+// TestHostileTemplatesTakeBoundedMemory renders each bomb alone. What is counted
+// is all that was allocated, freed or not; live at once is far less.
+func TestHostileTemplatesTakeBoundedMemory(t *testing.T) {
+	const most = 256 << 20
+	var before, after runtime.MemStats
+	measured := func(src string, f func()) {
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > most {
+			t.Errorf("%.80q allocated %d MiB", src, n>>20)
+		}
+	}
+	for _, src := range append(slices.Clone(refused), stopped...) {
+		measured(src, func() {
+			if tpl, err := Parse("t.j2", src); err == nil {
+				_, _ = tpl.Render([]byte(hostileItem))
+			}
+		})
 	}
 }
