@@ -22,6 +22,8 @@ type Location struct {
 // queryStart tells the query of a URI from a question mark in a key or a glob.
 var queryStart = regexp.MustCompile(`\?[A-Za-z][A-Za-z0-9_]*=[^/]*(/[^?]*)?$`)
 
+var settingName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+
 // Split takes a cloud URI apart. ok is false for what is none.
 func Split(uri string) (l Location, ok bool) {
 	scheme, rest, ok := strings.Cut(uri, "://")
@@ -30,14 +32,25 @@ func Split(uri string) (l Location, ok bool) {
 	}
 	if at := queryStart.FindStringIndex(rest); at != nil {
 		q, err := url.ParseQuery(rest[at[0]+1:])
-		if err != nil {
+		if err != nil || !named(q) {
 			return l, false
 		}
 		l.Query, rest = q, rest[:at[0]]
 	}
 	l.Scheme = scheme
 	l.Bucket, l.Key, _ = strings.Cut(rest, "/")
-	return l, l.Bucket != "" && !strings.Contains(l.Bucket, "@")
+	return l, l.Scheme != "" && l.Bucket != "" && !strings.Contains(l.Bucket, "@")
+}
+
+// named reports whether each setting has a name that is read again as one,
+// whichever stands first.
+func named(q url.Values) bool {
+	for name := range q {
+		if !settingName.MatchString(name) {
+			return false
+		}
+	}
+	return true
 }
 
 // String is the URI without its query, where no secret can be.
