@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"context"
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
@@ -316,7 +317,7 @@ func (k *canaryKit) killed(e *echo, values []string) {
 // socket asks the working process by its API, with secrets in every place of a
 // request that an answer could quote.
 func (k *canaryKit) socket(lane int, values []string) {
-	client := http.Client{Transport: &http.Transport{DialContext: nil, Dial: func(string, string) (net.Conn, error) {
+	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", filepath.Join(k.lane(lane), ".batchwright", "sock"))
 	}}, Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
