@@ -438,6 +438,7 @@ func FuzzParquet(f *testing.F) {
 	}
 	f.Add([]byte("PAR1PAR1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer time.AfterFunc(5*time.Second, func() { panic(fmt.Sprintf("more than 5 s for %d bytes", len(b))) }).Stop()
 		rows, err := rowsOf(NewParquet(bytes.NewReader(b), int64(len(b)), Options{Name: "f"}))
 		if err != nil && batch.KindOf(err) != batch.Invalid {
 			t.Fatalf("%v", err)
