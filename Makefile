@@ -58,7 +58,7 @@ docs: ## write the generated pages and schemas anew
 fuzz: ## every fuzzer for FUZZTIME (20s)
 	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
 		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$pkg/*_test.go); do \
-			echo "== $$pkg $$name"; $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$pkg; \
+			echo "== $$pkg $$name"; $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x ./$$pkg; \
 		done; done
 
 bench: build ## batchwright beside a bare client loop, and the packages' own benchmarks
