@@ -15,7 +15,7 @@ RACE     := ./internal/batch/... ./internal/money/... ./internal/store/... ./int
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test browser race check lint fmt tidy docs fuzz bench model worlds torture torture-disk demo-llm cross clean
+.PHONY: help build test browser race check lint fmt tidy docs fuzz bench model mutants worlds torture torture-disk demo-llm cross clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ race: ## the tests of the core under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(RACE)
 
 check: ## what must be green before a change is offered: format, vet, all tests (layers and generated docs among them)
-	@unformatted=$$(gofmt -l bench cmd internal model torture); test -z "$$unformatted" || { echo "gofmt these, or make fmt:"; echo "$$unformatted"; exit 1; }
+	@unformatted=$$(gofmt -l bench cmd internal model mutants torture); test -z "$$unformatted" || { echo "gofmt these, or make fmt:"; echo "$$unformatted"; exit 1; }
 	CGO_ENABLED=0 $(GO) vet -tags $(TAGS) ./...
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) ./...
 
@@ -46,7 +46,7 @@ $(LINT): Makefile
 		GOBIN=$(CURDIR)/bin GOFLAGS= CGO_ENABLED=0 $(GO) install -ldflags '-X main.version=$(LINT_VERSION:v%=%)' github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION); fi
 
 fmt: ## format all Go files
-	gofmt -w bench cmd internal model torture
+	gofmt -w bench cmd internal model mutants torture
 
 tidy: ## tell whether go.mod and go.sum say what the code needs, and nothing more
 	$(GO) mod tidy -diff
@@ -73,6 +73,9 @@ worlds: ## play SEEDS (100000) simulated worlds of the whole engine from seed FR
 
 KILLS    ?= 1000
 SEED     ?= 0
+mutants: ## bugs planted one by one: the tests must notice each; EVERY=4 plants a sample
+	$(GO) run ./mutants $(if $(EVERY),-every $(EVERY))
+
 torture: ## kill it KILLS times (1000), at random and at every point there is; SEED repeats a storm
 	CGO_ENABLED=0 $(GO) build -tags $(TAGS),failpoints -o bin/batchwright-failpoints ./cmd/batchwright
 	$(GO) run -tags $(TAGS) ./torture -bin bin/batchwright-failpoints -mode all -kills $(KILLS) $(if $(filter-out 0,$(SEED)),-seed $(SEED))

@@ -212,7 +212,7 @@ func lay(root, dir string, m mutant) (overlay string, err error) {
 
 // limit is how long the tests of one mutant may take; one that hangs is killed
 // by that.
-const limit = 4 * time.Minute
+const limit = 90 * time.Second
 
 func goTest(root, overlay string, t tests) (string, error) {
 	args := []string{"test", "-tags", "disable_grpc_modules", "-vet=off", "-count=1", "-failfast", "-timeout", limit.String()}
@@ -220,7 +220,7 @@ func goTest(root, overlay string, t tests) (string, error) {
 		args = append(args, "-overlay", overlay)
 	}
 	args = append(append(args, "-run", t.run, "./"+t.pkg), t.args...)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*limit)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*limit)
 	defer cancel()
 	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir, c.Env = root, append(os.Environ(), "CGO_ENABLED=0")

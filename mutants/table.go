@@ -64,7 +64,7 @@ func ground() []mutant {
 		{"bytes that were written are not counted", one("internal/provider/transport.go", "	c.writes.Add(1)\n", ""),
 			pkg("internal/provider", "^Test(Unsent|Uncounted|HTTP2|Closed)")},
 		{"redirects are followed", one("internal/provider/exchange.go", "e.via.RoundTrip(req)", "(&http.Client{Transport: e.via}).Do(req)"),
-			pkg("internal/provider/openai", "/redirect")},
+			pkg("internal/provider/providertest", "^TestContract$//^redirect$")},
 		{"an item's bytes are not compared with the manifest", one("internal/manifest/items.go", "if Sum(sha256.Sum256(body)) != e.Payload {", "if len(body) < 0 && Sum(sha256.Sum256(body)) != e.Payload {"),
 			pkg("internal/manifest", "^TestAChangedByteIsNoticed$")},
 	}
@@ -174,11 +174,11 @@ func engine() []mutant {
 		{"a timeout costs nothing", one(land, "		return it.worst, true\n", "		return money.Amount{Retries: retries}, true\n"), simulation()},
 		{"unsent although it perhaps ran", one(land, "res.Sent == provider.NotSent && res.Class != batch.ClassOK {", "res.Sent != provider.Answered && res.Class != batch.ClassOK {"), simulation()},
 		{"a breach does not stop the run", one(land, "	if breach {\n", "	if breach && m.inAir < 0 {\n"), pkg("internal/worker", "^TestABreachStopsTheRun$")},
-		{"an unknown is tried again for nothing", one(land, "Free: res.Class.Traits().Free,", "Free: res.Class.Traits().Free || estimated,"), pkg("internal/worker", "^TestATimeoutIsUnknownAndTriedAgain$")},
+		{"an unknown is tried again for nothing", one(land, "Free: res.Class.Traits().Free,", "Free: res.Class.Traits().Free || estimated,"), pkg("internal/worker", "^TestUnknownCallsUseUpAttempts$")},
 		{"a call goes out before its start is durable", []edit{
 			{start, "	case err != nil:\n		m.cfg.Lane.Put(len(idx))\n		if errors.Is", "	case err != nil && len(idx) == 0:\n		m.cfg.Lane.Put(len(idx))\n		if errors.Is"}}, simulation()},
 		{"a fenced holder tells nothing", one("internal/lease/late.go", "	if len(m.out.Late) == 0 {\n", "	if m.out.Late = nil; len(m.out.Late) == 0 {\n"), pkg("internal/worker", "^TestAFencedWorkerTellsTheTruth$")},
 		{"a commit is acknowledged before it is durable", one("internal/worker/committer.go", "		errs, err := c.leases.Advance(ctx, ds)\n		if err == nil {", "		errs := make([]error, len(ds))\n		_, err := c.leases.Advance(ctx, ds)\n		if err = error(nil); err == nil {"),
-			pkg("internal/worker", "^Test(NoCallGoesOut|AStoreThatFails|NothingStarts|AFenced)")},
+			tests{pkg: "internal/worker", run: "^TestAStoreThatFailsForAWhileLosesNothing$/before", args: []string{"-timeout", "40s"}}},
 	}
 }

@@ -101,6 +101,7 @@ var places = map[string]place{
 	"internal/secret/secrettest": {layer: shed},
 	"bench":                      {layer: shed},
 	"model":                      {layer: shed},
+	"mutants":                    {layer: shed},
 	"torture":                    {layer: shed},
 
 	"internal/provider/sim": {layer: adapter, also: map[string]string{
