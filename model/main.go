@@ -197,7 +197,7 @@ func check(folder string, s subject, memory int, trail bool) (v verdict) {
 		gen = append(gen, "-D"+d)
 	}
 	if out, err := command(dir, "spin", append(gen, filepath.Join(folder, s.file))...); err != nil || strings.Contains(out, "rror:") {
-		return verdict{err: fmt.Errorf("spin: %v %s", err, out)}
+		return verdict{err: errors.Join(err, fmt.Errorf("spin: %s", out))}
 	}
 	cc := []string{"-O1", "-w", "-DCOLLAPSE", "-DMEMLIM=" + strconv.Itoa(memory), "-o", "pan", "pan.c"}
 	pan := []string{"-E", "-m400000", "-w23"}
@@ -235,7 +235,7 @@ func read(out string, err error) (v verdict) {
 	m := errorsLine.FindStringSubmatch(out)
 	switch {
 	case m == nil:
-		v.err = fmt.Errorf("the verifier ended early: %v %s", err, out)
+		v.err = errors.Join(err, fmt.Errorf("the verifier ended early: %s", out))
 	case m[1] == "0":
 		if strings.Contains(out, "out of memory") || strings.Contains(out, "max search depth too small") {
 			v.err = errors.New("the search was cut short: more memory, or a smaller size")
