@@ -84,7 +84,13 @@ func TestAReplyThatIsLostIsPaidForAndAskedForAgain(t *testing.T) {
 						t.Errorf("an attempt ended as %s", a.Class)
 					}
 				}
-				if tot := b.sim.Totals(); unknown != n || s.Attempts != 2*n || tot.TotalCalls != 2*n || tot.ByFault[fault] != n {
+				// What is left of an answer that says it is shorter than it is may
+				// spoil the next call on its connection before the provider sees it.
+				spoilt := s.Attempts - 2*n
+				if spoilt < 0 || (spoilt > 0 && fault != "shortlength") {
+					t.Errorf("%d attempts", s.Attempts)
+				}
+				if tot := b.sim.Totals(); int64(unknown) != n+spoilt || tot.TotalCalls < 2*n || tot.TotalCalls > s.Attempts || tot.ByFault[fault] < n || tot.ByFault[fault] > n+spoilt {
 					t.Errorf("%d attempts of unknown fate of %d, the bill has %v", unknown, s.Attempts, tot.ByFault)
 				}
 			})
