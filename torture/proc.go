@@ -140,8 +140,14 @@ func (p *proc) killed() bool {
 	return ok && s.Signaled() && s.Signal() == syscall.SIGKILL
 }
 
-// code is its exit code, -1 after a signal; call it after the end.
-func (p *proc) code() int { return p.cmd.ProcessState.ExitCode() }
+// code is the exit code as a shell tells it: 128 and the signal for a process
+// that a signal ended. Call it after the end.
+func (p *proc) code() int {
+	if st, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && st.Signaled() {
+		return 128 + int(st.Signal())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
 
 func (p *proc) failed(what string) error {
 	said, stacks, _ := strings.Cut(p.out.String(), "SIGQUIT")

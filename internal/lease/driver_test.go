@@ -154,6 +154,9 @@ func (p *process) beat() {
 	began := w.now
 	var ids []batch.RunID
 	for _, r := range p.runs {
+		if r.job.ended {
+			continue
+		}
 		ids = append(ids, r.job.id)
 		row, err := p.store.Run(bg, r.job.id)
 		if err != nil {

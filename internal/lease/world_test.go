@@ -179,7 +179,7 @@ func (w *world) bad(format string, args ...any) {
 
 // note adds a line to the trace.
 func (w *world) note(format string, args ...any) {
-	line := fmt.Sprintf("%12.6f ", w.now.Sub(epoch).Seconds()) + fmt.Sprintf(format, args...)
+	line := fmt.Sprintf("%12.6f ", w.now.Sub(epoch).Seconds()) + strings.ReplaceAll(fmt.Sprintf(format, args...), w.h.dir, "")
 	d := fnv.New64a()
 	_, _ = fmt.Fprintf(d, "%x %s", w.trace, line)
 	w.trace = d.Sum64()
@@ -223,7 +223,7 @@ func (w *world) deliver(b batch.Bell) {
 
 // The faults stop at quiet; the runs must then end within patience.
 const (
-	quiet    = 90 * time.Second
+	quiet    = 40 * time.Second
 	patience = 45 * time.Minute
 )
 

@@ -196,6 +196,10 @@ func TestAnOlderSchemaIsNotRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(fast(t), "batchwright.db")
 	d := opened(t, Config{Path: path})
+	if err := d.CreateRun(context.Background(), store.Run{ID: "r_old", State: batch.RunQueued, Spec: []byte("{}"), Items: 1, ShardSize: 1, Window: 1,
+		Budget: batch.Level{Limit: money.NoLimit}}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := d.write.Exec("DELETE FROM goose_db_version WHERE version_id=?", SchemaVersion); err != nil {
 		t.Fatal(err)
 	}
