@@ -197,7 +197,6 @@ func (m *matcher) next(s string, from int, last bool) (at span, ok bool, open in
 				return span{}, false, i
 			}
 			if end > best {
-				best = end
 				from, best = f.widen(s, i, end)
 			}
 		}

@@ -145,43 +145,16 @@ func (s *Session) open(ctx context.Context, o Options) error {
 		return err
 	}
 	var w *worker.Worker
-	var bells sqlite.Bells
-	var river *dispatch.River
-	var pool *sql.DB
-	if o.Mode != Read {
-		if err := sqlite.Settle(s.Dir.DB()); err != nil {
-			return err
-		}
-	}
-	if o.Mode == Work {
-		db, err := sqlite.Handle(s.Dir.DB(), 1, false)
-		if err != nil {
-			return err
-		}
-		s.onClose(func(context.Context) error { return db.Close() })
-		failpoint.Hit("queue.before")
-		river, err = newRiver(ctx, db, o, func(ctx context.Context, b batch.Bell) error {
-			failpoint.Hit("bell.heard")
-			err := w.Hear(ctx, b)
-			failpoint.Hit("bell.answered")
-			return err
-		})
-		if err != nil {
-			return sqlite.Explain(s.Dir.DB(), "open", err)
-		}
-		failpoint.Hit("queue.after")
-		bells, pool = river, db
-	}
-	st, err := sqlite.Open(ctx, sqlite.Config{Path: s.Dir.DB(), ReadOnly: o.Mode == Read, Pool: pool, Bells: bells,
-		Between: failpoint.Between,
-		Pack: func(a batch.Attempt) ([]byte, error) {
-			return codec.Encode(segment.Group{Attempts: []batch.Attempt{a}})
-		}})
+	river, err := s.openStore(ctx, o, codec, func(ctx context.Context, b batch.Bell) error {
+		failpoint.Hit("bell.heard")
+		err := w.Hear(ctx, b)
+		failpoint.Hit("bell.answered")
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	s.store = st
-	s.onClose(func(context.Context) error { return st.Close() })
+	st := s.store
 	cold := blob.Local(s.Dir.Root())
 	s.onClose(func(context.Context) error { return cold.Close() })
 	s.App = app.New(app.Config{Dir: s.Dir, Store: st, Cold: cold, Blobs: bloball.Registry(), Codec: codec, Providers: provall.Registry(),
@@ -220,6 +193,43 @@ func (s *Session) open(ctx context.Context, o Options) error {
 	})
 	failpoint.Hit("session.open")
 	return s.serve(ctx)
+}
+
+// openStore opens the store, and with it the queue where runs are worked: they
+// write through one connection.
+func (s *Session) openStore(ctx context.Context, o Options, codec *segment.Codec, hear dispatch.Hear) (*dispatch.River, error) {
+	var bells sqlite.Bells
+	var river *dispatch.River
+	var pool *sql.DB
+	if o.Mode != Read {
+		if err := sqlite.Settle(s.Dir.DB()); err != nil {
+			return nil, err
+		}
+	}
+	if o.Mode == Work {
+		db, err := sqlite.Handle(s.Dir.DB(), 1, false)
+		if err != nil {
+			return nil, err
+		}
+		s.onClose(func(context.Context) error { return db.Close() })
+		failpoint.Hit("queue.before")
+		if river, err = newRiver(ctx, db, o, hear); err != nil {
+			return nil, sqlite.Explain(s.Dir.DB(), "open", err)
+		}
+		failpoint.Hit("queue.after")
+		bells, pool = river, db
+	}
+	st, err := sqlite.Open(ctx, sqlite.Config{Path: s.Dir.DB(), ReadOnly: o.Mode == Read, Pool: pool, Bells: bells,
+		Between: failpoint.Between,
+		Pack: func(a batch.Attempt) ([]byte, error) {
+			return codec.Encode(segment.Group{Attempts: []batch.Attempt{a}})
+		}})
+	if err != nil {
+		return nil, err
+	}
+	s.store = st
+	s.onClose(func(context.Context) error { return st.Close() })
+	return river, nil
 }
 
 func newRiver(ctx context.Context, db *sql.DB, o Options, hear dispatch.Hear) (*dispatch.River, error) {

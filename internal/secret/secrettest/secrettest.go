@@ -63,11 +63,11 @@ func Encodings() []Encoding {
 		inline("hex, capital", func(v string) string { return strings.ToUpper(hex.EncodeToString([]byte(v))) }),
 		inline("hex, spaced", func(v string) string { return fmt.Sprintf("% x", v) }),
 		inline("hex, with colons", func(v string) string { return strings.ReplaceAll(fmt.Sprintf("% x", v), " ", ":") }),
-		inline("go bytes", func(v string) string { return inner(fmt.Sprint([]byte(v))) }),
+		inline("go bytes", func(v string) string { return inner(fmt.Sprint([]byte(v))) }), //nolint:staticcheck // the numbers are what is wanted
 		inline("go syntax bytes", func(v string) string {
 			return strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", []byte(v)), "[]byte{"), "}")
 		}),
-		inline("json bytes", func(v string) string { return strings.ReplaceAll(inner(fmt.Sprint([]byte(v))), " ", ",") }),
+		inline("json bytes", func(v string) string { return strings.ReplaceAll(inner(fmt.Sprint([]byte(v))), " ", ",") }), //nolint:staticcheck // as above
 		inline("capital", strings.ToUpper),
 		inline("small", strings.ToLower),
 	}
