@@ -1,11 +1,13 @@
 package app_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/batchwright/batchwright/internal/app"
 	"github.com/batchwright/batchwright/internal/batch"
+	"github.com/batchwright/batchwright/internal/store/sqlite"
 )
 
 // TestTwoRunsShareOneBudget that lets neither finish alone beside the other:
@@ -60,6 +62,35 @@ func TestTwoRunsShareOneBudget(t *testing.T) {
 	for _, x := range bs {
 		if x.Name == "both" && x.Spent.Tokens != tot.BilledInputTokens+tot.BilledOutputTokens {
 			t.Errorf("the budget has %d tokens spent, the provider billed %d", x.Spent.Tokens, tot.BilledInputTokens+tot.BilledOutputTokens)
+		}
+	}
+	b.plantShared(one.Run)
+}
+
+// plantShared damages the sums of shared budgets in ways that no other check
+// could see, one at a time; verify names each.
+func (b *bench) plantShared(run batch.RunID) {
+	b.t.Helper()
+	db, err := sqlite.Handle(filepath.Join(b.data, "batchwright.db"), 1, false)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer db.Close() //nolint:errcheck // a test's handle
+	for _, plant := range [][2]string{
+		{"UPDATE budget SET spent_tok=spent_tok+1 WHERE name='both'", "UPDATE budget SET spent_tok=spent_tok-1 WHERE name='both'"},
+		{"UPDATE budget SET spent_pico=spent_pico-1 WHERE name='each'", "UPDATE budget SET spent_pico=spent_pico+1 WHERE name='each'"},
+		{"UPDATE budget SET res_tok=res_tok+1 WHERE name='both'", "UPDATE budget SET res_tok=res_tok-1 WHERE name='both'"},
+		{"UPDATE budget SET risk_retry=risk_retry+1 WHERE name='each'", "UPDATE budget SET risk_retry=risk_retry-1 WHERE name='each'"},
+		{"UPDATE share SET spent_tok=spent_tok-1", "UPDATE share SET spent_tok=spent_tok+1"},
+	} {
+		for k, q := range plant {
+			if _, err := db.Exec(q); err != nil {
+				b.t.Fatal(err)
+			}
+			v, err := b.app().Verify(b.t.Context(), string(run))
+			if err != nil || v.OK != (k == 1) {
+				b.t.Errorf("after %s verify says ok: %v, %+v, %v", q, v.OK, v.Findings, err)
+			}
 		}
 	}
 }

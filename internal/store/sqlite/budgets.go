@@ -234,8 +234,11 @@ func (d *DB) wake(ctx context.Context, tx txn, but batch.RunID, freed bool) erro
 	return nil
 }
 
+// parkedRuns are the runs that go on and have parked shards; those that a budget
+// stopped long ago have some too, and are not looked at.
 func parkedRuns(ctx context.Context, tx txn) ([]batch.RunID, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT DISTINCT run_id FROM shard WHERE state=3 ORDER BY run_id")
+	rows, err := tx.QueryContext(ctx, `SELECT DISTINCT s.run_id FROM shard s JOIN run r ON r.run_id=s.run_id
+ WHERE s.state=3 AND r.state='running' AND r.target='' ORDER BY s.run_id`)
 	if err != nil {
 		return nil, err
 	}
