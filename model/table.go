@@ -20,7 +20,7 @@ func subjects(deep bool) []subject {
 			{file: "bell.pml", defines: []string{"CRASHES=2", "LOSSES=2"}, live: true},
 			{file: "budget.pml"},
 			{file: "budget.pml", defines: []string{"CHANGES=2", "CLAIMS=2"}},
-			{file: "seal.pml", defines: []string{"K=4", "SETS=16", "CRASHES=3", "READERS=2"}},
+			{file: "seal.pml", defines: []string{"K=4", "SETS=16", "CRASHES=3"}},
 		}
 	}
 	return append(correct, planted()...)
